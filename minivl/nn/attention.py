@@ -1,0 +1,82 @@
+"""Multi-head attention, and the cache of keys and values that makes generation fast."""
+
+import numpy as np
+
+from .. import ops
+from ..array import array_module
+from ..tensor import Tensor
+from .layers import Linear
+from .module import Module
+
+
+class MultiHeadAttention(Module):
+    """H heads, each attending with D = C / H numbers of every vector.   Vaswani et al. 2017, arXiv 1706.03762, sec. 3.2.2.
+
+    x        (B, T, C), who asks
+    memory   (B, M, memory_width), who is asked; x itself if not given
+    mask     boolean, broadcastable to (B, H, T, M), True = may attend
+    cache    a Cache: the keys and values of earlier calls come before those of x; those of a memory are kept
+    ->       (B, T, C)
+    """
+
+    def __init__(self, C, H, random, memory_width=None, scale=1.0):
+        if C % H:
+            raise ValueError(f"MultiHeadAttention: width {C} is not divisible by {H} heads")
+        self.H, M = H, C if memory_width is None else memory_width
+        self.query, self.key, self.value = Linear(C, C, random), Linear(M, C, random), Linear(M, C, random)
+        self.out = Linear(C, C, random, scale=scale)
+
+    def forward(self, x, memory=None, mask=None, cache=None):
+        B, T, C = x.shape
+        q = self.heads(self.query(x))
+        if memory is not None and cache is not None:
+            k, v = cache.once(self, lambda: (self.heads(self.key(memory)), self.heads(self.value(memory))))
+        else:
+            source = x if memory is None else memory
+            k, v = self.heads(self.key(source)), self.heads(self.value(source))
+            if cache is not None:
+                k, v = cache.extend(self, k, v)
+        return self.out(ops.attention(q, k, v, mask=mask).transpose(0, 2, 1, 3).reshape(B, T, C))
+
+    def heads(self, x):
+        """(B, T, C) -> (B, H, T, D)"""
+        B, T, C = x.shape
+        return x.reshape(B, T, self.H, C // self.H).transpose(0, 2, 1, 3)
+
+
+class Cache:
+    """The keys and values that attention layers have worked out already, while a text is generated token by token.
+
+    Only for use under no_grad: what is kept has no history.
+    """
+
+    def __init__(self):
+        self.kept = {}  # layer -> (keys, values), each (B, H, T, D)
+
+    @property
+    def length(self):
+        """How many tokens self-attention has read."""
+        return max((k.shape[2] for layer, (k, _) in self.kept.items() if layer[1] == "self"), default=0)
+
+    def extend(self, layer, k, v):
+        """Appends the keys and values (B, H, T, D) of new tokens; returns those of all tokens."""
+        place = (layer, "self")
+        if place in self.kept:
+            before_k, before_v = self.kept[place]
+            xp = array_module(k.data)
+            k = Tensor(xp.concatenate([before_k.data, k.data], axis=2))
+            v = Tensor(xp.concatenate([before_v.data, v.data], axis=2))
+        self.kept[place] = k, v
+        return k, v
+
+    def once(self, layer, compute):
+        """The keys and values of a memory that does not change: computed at the first call."""
+        place = (layer, "memory")
+        if place not in self.kept:
+            self.kept[place] = compute()
+        return self.kept[place]
+
+    def select(self, rows):
+        """Keeps the examples `rows` (integers), in that order: beam search goes on from some of its beams, not all."""
+        rows = np.asarray(rows)
+        self.kept = {place: (Tensor(k.data[rows]), Tensor(v.data[rows])) for place, (k, v) in self.kept.items()}

@@ -1,0 +1,101 @@
+"""Modules: parameters with a name, and a way to use them."""
+
+import numpy as np
+
+from ..array import device_of, to_device
+from ..tensor import Tensor
+
+
+class Module:
+    """Its attributes are the tree: Tensors are parameters; Modules, and lists of either, are branches.
+
+    A subclass sets attributes in `__init__` and says in `forward` what is done with them; `module(x)` calls forward.
+    """
+
+    def __call__(self, *arguments, **options):
+        return self.forward(*arguments, **options)
+
+    def named_parameters(self, prefix=""):
+        """Pairs of name and Tensor: ("image.blocks.0.attend.query.weight", Tensor), each Tensor once."""
+        seen = set()
+        for name, tensor in self._tensors(prefix):
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield name, tensor
+
+    def parameters(self):
+        return [tensor for _, tensor in self.named_parameters()]
+
+    def modules(self):
+        """This module and all below it, outermost first."""
+        yield self
+        for value in vars(self).values():
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, Module):
+                    yield from part.modules()
+
+    def _tensors(self, prefix):
+        for name, value in vars(self).items():
+            parts = (
+                [(f"{name}.{i}", part) for i, part in enumerate(value)] if isinstance(value, list) else [(name, value)]
+            )
+            for path, part in parts:
+                if isinstance(part, Tensor):
+                    yield prefix + path, part
+                elif isinstance(part, Module):
+                    yield from part._tensors(f"{prefix}{path}.")
+
+    def num_parameters(self):
+        """How many numbers there are to learn."""
+        return sum(tensor.size for tensor in self.parameters())
+
+    def zero_grad(self):
+        for tensor in self.parameters():
+            tensor.grad = None
+
+    def state_dict(self):
+        """Name -> array. The arrays are the parameters' own memory, not copies."""
+        return {name: tensor.data for name, tensor in self.named_parameters()}
+
+    def load_state_dict(self, arrays):
+        """Copies `arrays` (name -> array) into the parameters, in their dtype and on their device.
+
+        Raises minivl.weights.WeightsError that lists what is missing, unexpected or of another shape; nothing is changed then.
+        """
+        from ..weights import match
+
+        parameters = dict(self.named_parameters())
+        match({name: t.shape for name, t in parameters.items()}, {name: a.shape for name, a in arrays.items()})
+        for name, tensor in parameters.items():
+            tensor.data = to_device(np.array(arrays[name], dtype=tensor.dtype), device_of(tensor.data))
+
+    def to(self, where):
+        """Moves every parameter to a device ('cpu', 'cuda') or into a dtype; returns the module."""
+        for tensor in self.parameters():
+            on_device = where in ("cpu", "cuda")
+            tensor.data = to_device(tensor.data, where) if on_device else tensor.data.astype(where)
+            tensor.grad = None
+        return self
+
+
+class Unallocated:
+    """Stands in for a numpy.random.Generator where only shapes are wanted: every array it gives shares one number.
+
+    `CoCa(Config.giant(), Unallocated()).num_parameters()` counts two thousand million numbers in no memory at all.
+    """
+
+    def standard_normal(self, size, dtype=np.float32):
+        return np.broadcast_to(np.zeros((), dtype), size)
+
+
+def parameter(random, *shape, std):
+    """A Tensor to learn, drawn from a normal distribution of mean 0."""
+    data = random.standard_normal(shape, dtype=np.float32)
+    if not isinstance(random, Unallocated):
+        data *= np.float32(std)
+    return Tensor(data, requires_grad=True)
+
+
+def constant_parameter(value, *shape):
+    """A Tensor to learn that starts as `value` everywhere."""
+    return Tensor(np.full(shape, value, np.float32), requires_grad=True)

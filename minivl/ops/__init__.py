@@ -1,0 +1,85 @@
+"""The mathematics: every op takes Tensors or arrays and returns a Tensor, and stands beside its own derivative.
+
+One family a file. Importing this package also gives Tensor its operators and methods.
+"""
+
+import builtins
+
+from ..tensor import Tensor
+from .attention import attention
+from .cross_entropy import cross_entropy
+from .dropout import dropout
+from .embedding import embedding
+from .gelu import gelu, quick_gelu
+from .layernorm import layernorm
+from .math import (
+    abs,
+    add,
+    clamp,
+    div,
+    exp,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    sub,
+    tanh,
+    where,
+)
+from .matmul import linear, matmul
+from .normalize import normalize
+from .patch_embed import patch_embed, patch_grid
+from .reduce import logsumexp, max, mean, sum, var
+from .shape import cast, cat, constant, expand, getitem, move, reshape, stack, swapaxes, to, transpose
+from .softmax import log_softmax, softmax
+
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Tensor", "builtins")]
+
+
+def _shape(arguments):
+    """reshape(2, 3) and reshape((2, 3)) mean the same, as in NumPy and PyTorch."""
+    return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int) else arguments
+
+
+def _power(a, exponent):
+    return pow(a, exponent=exponent) if isinstance(exponent, (int, float)) else exp(mul(log(a), exponent))
+
+
+# What an operator or a method of Tensor stands for.
+for _name, _meaning in {
+    "__add__": add,
+    "__radd__": lambda a, b: add(b, a),
+    "__sub__": sub,
+    "__rsub__": lambda a, b: sub(b, a),
+    "__mul__": mul,
+    "__rmul__": lambda a, b: mul(b, a),
+    "__truediv__": div,
+    "__rtruediv__": lambda a, b: div(b, a),
+    "__matmul__": matmul,
+    "__rmatmul__": lambda a, b: matmul(b, a),
+    "__neg__": neg,
+    "__pow__": _power,
+    "__getitem__": lambda x, index: getitem(x, index=index),
+    "sum": lambda x, axis=None, keepdims=False: sum(x, axis=axis, keepdims=keepdims),
+    "mean": lambda x, axis=None, keepdims=False: mean(x, axis=axis, keepdims=keepdims),
+    "max": lambda x, axis=None, keepdims=False: max(x, axis=axis, keepdims=keepdims),
+    "var": lambda x, axis=None, keepdims=False: var(x, axis=axis, keepdims=keepdims),
+    "reshape": lambda x, *shape: reshape(x, shape=_shape(shape)),
+    "transpose": lambda x, *axes: transpose(x, axes=_shape(axes) if axes else None),
+    "swapaxes": swapaxes,
+    "exp": exp,
+    "log": log,
+    "sqrt": sqrt,
+    "tanh": tanh,
+    "relu": relu,
+    "abs": abs,
+    "to": to,
+    "T": property(transpose),
+}.items():
+    builtins.setattr(Tensor, _name, _meaning)

@@ -1,0 +1,42 @@
+"""Layer normalisation: every vector to mean 0 and variance 1, then scaled and shifted."""
+
+from ..array import array_module, rowwise
+from ..tensor import op
+
+
+@op
+def layernorm(x, weight, bias, *, eps=1e-5):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias over the last axis.   Ba et al. 2016, arXiv 1607.06450, eq. 4.
+
+    x (..., C)   weight (C,)   bias (C,)   ->   y (..., C)
+
+    The derivative keeps n = (x - mean) * rstd and rstd. With dn = dy * weight,
+    dx = rstd * (dn - mean(dn) - n * mean(dn * n)): what is left of dn once the two directions that normalising
+    erased, a shift and a stretch of x, are taken out of it.
+    """
+    xp, C = array_module(x), x.shape[-1]
+    if weight.shape != (C,) or bias.shape != (C,):
+        raise ValueError(f"layernorm: x {x.shape} needs weight and bias ({C},), got {weight.shape} and {bias.shape}")
+
+    def normalise(x):
+        n = x - x.mean(-1, keepdims=True)
+        rstd = 1 / xp.sqrt(xp.einsum("rc,rc->r", n, n)[:, None] / C + eps)
+        n *= rstd
+        y = n * weight
+        y += bias
+        return y, n, rstd
+
+    y, n, rstd = rowwise(normalise, x)
+
+    def derivative(dy):
+        def rows(dy, n, rstd):
+            dn = dy * weight
+            along = xp.einsum("rc,rc->r", dn, n)[:, None] / C
+            dn -= dn.mean(-1, keepdims=True)
+            dn -= n * along
+            dn *= rstd
+            return dn, xp.einsum("rc,rc->c", dy, n), dy.sum(0)
+
+        return rowwise(rows, dy, n, rstd, sums=2)
+
+    return y, derivative

@@ -1,0 +1,84 @@
+"""Patch embedding: a picture is cut into patches, a clip into tubes, and each becomes one token."""
+
+import itertools
+import math
+
+from .. import array
+from ..array import array_module
+from ..tensor import op
+
+
+def patch_grid(size, kernel, stride, offset):
+    """How many patches fit along each axis. All arguments are tuples with one entry an axis."""
+    return tuple((n - o - k) // s + 1 for n, k, s, o in zip(size, kernel, stride, offset, strict=True))
+
+
+@op
+def patch_embed(x, weight, bias=None, *, stride=None, offset=0):
+    """Every patch of x, flattened, times a matrix.   Dosovitskiy et al. 2021, arXiv 2010.11929, eq. 1.
+
+    x        pictures (B, 3, H, W) or clips (B, 3, F, H, W), any number of channels
+    weight   (3, h, w, C) or (3, f, h, w, C): its shape says how large a patch or tube is
+    bias     (C,) or None
+    stride   from patch to patch, one number or one for each axis; None: patches side by side
+    offset   where the first patch starts, likewise (tubes: Piergiovanni et al. 2023, arXiv 2212.03229)
+    ->       tokens (B, N, C), row by row of the grid (frame by frame first for clips)
+
+    Pixels beyond the last whole patch belong to none.
+    """
+    axes, kernel = x.ndim - 2, weight.shape[1:-1]
+    if x.ndim not in (4, 5) or weight.ndim != x.ndim or weight.shape[0] != x.shape[1]:
+        raise ValueError(
+            f"patch_embed: x {x.shape} and weight {weight.shape}: want (B, 3, H, W) and (3, h, w, C), or with F and f"
+        )
+    stride = kernel if stride is None else _each(stride, axes)
+    offset = _each(offset, axes)
+    grid = patch_grid(x.shape[2:], kernel, stride, offset)
+    if min(grid) < 1:
+        raise ValueError(f"patch_embed: x {x.shape} has no whole patch of {kernel} from offset {offset}")
+    B, C, N = len(x), weight.shape[-1], math.prod(grid)
+    matrix = weight.reshape(-1, C)
+    patches = _windows(x, kernel, stride, offset, grid).reshape(B * N, len(matrix))
+
+    def derivative(d):
+        d = d.reshape(B * N, C)
+
+        def dx():
+            return _put_back(array.matmul(d, matrix.T), x, kernel, stride, offset, grid)
+
+        return (
+            dx,
+            lambda: array.matmul(patches.T, d).reshape(weight.shape),
+            None if bias is None else lambda: array.sum_rows(d),
+        )
+
+    return array.matmul(patches, matrix, bias).reshape(B, N, C), derivative
+
+
+def _each(n, axes):
+    return (n,) * axes if isinstance(n, int) else tuple(n)
+
+
+def _windows(x, kernel, stride, offset, grid):
+    """A view (B, *grid, 3, *kernel): nothing is copied."""
+    steps = x.strides[2:]
+    start = x[(..., *(slice(o, None) for o in offset))]
+    return array_module(x).lib.stride_tricks.as_strided(
+        start,
+        shape=(x.shape[0], *grid, x.shape[1], *kernel),
+        strides=(x.strides[0], *(n * s for n, s in zip(steps, stride, strict=True)), x.strides[1], *steps),
+    )
+
+
+def _put_back(dpatches, x, kernel, stride, offset, grid):
+    """Adds each patch's gradient to the pixels that it was cut from: one addition for each place in a patch."""
+    dx = array_module(x).zeros_like(x)
+    axes = len(kernel)
+    dpatches = dpatches.reshape(x.shape[0], *grid, x.shape[1], *kernel)
+    dpatches = array_module(x).moveaxis(dpatches, axes + 1, 1)  # (B, 3, *grid, *kernel)
+    for place in itertools.product(*(range(k) for k in kernel)):
+        pixels = tuple(
+            slice(o + p, o + p + (g - 1) * s + 1, s) for o, p, g, s in zip(offset, place, grid, stride, strict=True)
+        )
+        dx[(..., *pixels)] += dpatches[(..., *place)]
+    return dx

@@ -1,0 +1,158 @@
+"""Watching a computation: what ran, where, on which shapes, how long; and where the first NaN was born."""
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .array import array_module
+from .tensor import watched_by
+
+_PACKAGE = Path(__file__).parent
+# Frames of these are how an op is called, not who calls it.
+_MACHINERY = {str(_PACKAGE / "tensor.py"), str(_PACKAGE / "trace.py")}
+_OPS = str(_PACKAGE / "ops")
+
+
+def caller():
+    """Who called the op at work: (file, line, function) of the frames above the engine, innermost first."""
+    frame, found = sys._getframe(1), []
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file not in _MACHINERY and not file.startswith(_OPS):
+            found.append(
+                (
+                    file,
+                    frame.f_lineno,
+                    frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name,
+                )
+            )
+        frame = frame.f_back
+    return found
+
+
+def _told(frames, most=4):
+    """Frames as one text: `coca.py:120 in CoCa.forward, from ...`."""
+    return ", from ".join(f"{_short(file)}:{line} in {function}" for file, line, function in frames[:most])
+
+
+def _short(file):
+    path = Path(file)
+    return str(path.relative_to(_PACKAGE.parent)) if path.is_relative_to(_PACKAGE.parent) else str(path)
+
+
+@dataclass
+class Ran:
+    """One op that ran. `scope`: the functions that it was called from, outermost first. Seconds are wall time."""
+
+    op: str
+    file: str
+    line: int
+    scope: tuple
+    inputs: tuple  # shapes; None for what was no Tensor
+    output: tuple
+    dtype: str
+    seconds: float
+    bytes: int  # of the output
+
+
+class Trace(list):
+    """The ops that ran, in order, as `Ran`; see `trace`."""
+
+    def __init__(self):
+        super().__init__()
+        self._started = []
+
+    def starts(self, op, inputs):
+        self._started.append(time.perf_counter())
+
+    def ran(self, op, inputs, out):
+        seconds = time.perf_counter() - self._started.pop()
+        frames = caller()
+        file, line, _ = frames[0]
+        self.append(
+            Ran(
+                op.__name__.lstrip("_"),
+                _short(file),
+                line,
+                tuple(function for _, _, function in reversed(frames)),
+                tuple(None if t is None else t.shape for t in inputs),
+                out.shape,
+                str(out.dtype),
+                seconds,
+                out.data.nbytes,
+            )
+        )
+
+    def derived(self, tensor, source, grad):
+        """Gradients are not recorded."""
+
+    def table(self):
+        """Time and bytes by op, the slowest first, as lines of text."""
+        total = {}
+        for ran in self:
+            count, seconds, size = total.get(ran.op, (0, 0.0, 0))
+            total[ran.op] = count + 1, seconds + ran.seconds, size + ran.bytes
+        rows = [f"{'op':<16}{'calls':>7}{'ms':>10}{'MB':>10}"]
+        for name, (count, seconds, size) in sorted(total.items(), key=lambda item: -item[1][1]):
+            rows.append(f"{name:<16}{count:>7}{1e3 * seconds:>10.2f}{size / 1e6:>10.2f}")
+        return "\n".join(rows)
+
+
+@contextmanager
+def trace():
+    """Records every op inside: `with trace() as ran: model(batch)`, then `print(ran.table())` or walk through `ran`."""
+    with watched_by(Trace()) as ran:
+        yield ran
+
+
+class AnomalyError(FloatingPointError):
+    """A number that is not finite came out of finite ones."""
+
+
+class _AnomalyWatcher:
+    """Looks at every output and every gradient, and stops at the first that is not finite."""
+
+    def starts(self, op, inputs):
+        """Nothing to do before an op."""
+
+    def ran(self, op, inputs, out):
+        out.where = caller()
+        if not _finite(out.data) and all(t is None or _finite(t.data) for t in inputs):
+            shapes = ", ".join("a constant" if t is None else str(t.shape) for t in inputs)
+            raise AnomalyError(
+                f"forward: {op.__name__.lstrip('_')} at {_told(out.where)} made {_what(out.data)} "
+                f"in its output {out.shape} out of finite inputs ({shapes})"
+            )
+
+    def derived(self, tensor, source, grad):
+        if not _finite(grad):
+            which = f"the output of {source.op} at {_told(source.where)}" if source.where else "a leaf"
+            raise AnomalyError(
+                f"backward: {tensor.op} at {_told(tensor.where or [])} gave {_what(grad)} as the gradient of its input "
+                f"{source.shape}, {which}"
+            )
+
+
+def _finite(data):
+    return data.dtype.kind not in "fc" or bool(array_module(data).isfinite(data).all())
+
+
+def _what(data):
+    """'NaN at index (0, 3)', 'infinity at index ()'"""
+    xp = array_module(data)
+    first = int(xp.argmin(xp.isfinite(data)))
+    index = tuple(int(i) for i in xp.unravel_index(first, data.shape))
+    return f"{'NaN' if bool(xp.isnan(data[index])) else 'infinity'} at index {index}"
+
+
+@contextmanager
+def detect_anomaly():
+    """Inside, the first NaN or infinity raises AnomalyError, in forward or in backward, and says where it was born:
+
+    the op, the file and line that called it (and who called that), and the tensor. Slower: every number is looked at.
+    Infinite inputs are let pass; what is reported is the op that made one out of finite numbers.
+    """
+    with watched_by(_AnomalyWatcher()):
+        yield
