@@ -1,7 +1,8 @@
 """From next-word probabilities to a text: greedy, sampled, or by beam search.
 
-A model hands over `step`: it reads the tokens it is given, after all that it read before, and returns the logits of the next.
-What it remembers (a cache of keys and values) is its own business; beam search asks it to reorder that with `select`.
+A model hands over `step`: it reads the tokens it is given, after all that it read before, and returns the logits of
+the next. What it remembers (a cache of keys and values) is its own business; beam search asks it to reorder that with
+`select`.
 """
 
 import numpy as np
@@ -23,14 +24,14 @@ def generate(
 ):
     """Continues each row of `start` until its end token.
 
-    step             tokens (B, t) -> logits (B, V) of the next token; called first with `start`, then with one token a row
+    step             tokens (B, t) -> logits (B, V) of the next token; called with `start` first, then one token a row
     start            int64 (B, t), the same number of tokens in every row
     end              the token that ends a text; it is the last of every row that came to an end
     max_tokens       how many to add at most
     temperature      0: the likeliest token (greedy). Above: sampled from softmax(logits / temperature), with `random`
     top_k            sample from the k likeliest only
     top_p            sample from the fewest likeliest that make up this share   (Holtzman et al. 2020, arXiv 1904.09751)
-    beams            above 1: beam search for the likeliest whole text, with `select(rows)` to reorder what step remembers
+    beams            above 1: beam search for the likeliest whole text; `select(rows)` reorders what step remembers
     length_penalty   beam scores are divided by length ** length_penalty
     ->               a list of B int64 arrays, without `start`
     """
@@ -83,9 +84,8 @@ def _log_softmax(x):
 def _beam_search(step, start, end, max_tokens, beams, length_penalty, select):
     """The `beams` likeliest beginnings of each text, all lengthened together; finished ones stay in the running."""
     B, rows = len(start), np.repeat(np.arange(len(start)), beams)
-    score = np.where(
-        np.arange(B * beams) % beams == 0, 0.0, -np.inf
-    )  # the beams of a text start out the same: keep one
+    # The beams of a text start out the same: only the first of them counts.
+    score = np.where(np.arange(B * beams) % beams == 0, 0.0, -np.inf)
     texts = np.empty((B * beams, 0), dtype=np.int64)
     finished = [[] for _ in range(B)]  # (score, text)
     tokens = start[rows]

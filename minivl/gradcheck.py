@@ -5,8 +5,8 @@ Along a random direction v, and with random weights u on the outputs, in float64
     numerical   <u, (f(x + eps v) - f(x - eps v)) / 2 eps>
     analytic    <J^T u, v>                                     which is what backward computes
 
-Two evaluations whatever the size of x, so whole models can be checked; and since v touches every number with a weight of
-its own, one wrong entry shows. Only where the two disagree is the place looked for, by halving.
+Two evaluations whatever the size of x, so whole models can be checked; and since v touches every number with a weight
+of its own, one wrong entry shows. Only where the two disagree is the place looked for, by halving.
 """
 
 import numpy as np

@@ -38,7 +38,9 @@ def next_tokens(text, lengths, ignore_index=-100):
 
 
 def captioning_loss(logits, text, lengths, label_smoothing=0.0):
-    """Every word predicts the next: L = -1/n sum_t log P(y_t | y_<t, x), over the n tokens that are no pads and not the first.
+    """Every word predicts the next: L = -1/n sum_t log P(y_t | y_<t, x).   CoCa, arXiv 2205.01917, eq. 3.
+
+    The mean is over the n tokens of the batch that are no pads and not the first of their text; 0 if there are none.
 
     logits (B, T, V)   text (B, T)   lengths (B,), start and end token included
     """

@@ -1,7 +1,8 @@
-"""Who may attend to whom. A mask is a boolean array (..., queries, keys), True = may attend. Combine masks with & and |.
+"""Who may attend to whom. A mask is a boolean array (..., queries, keys), True = may attend; combine with & and |.
 
-Everything that tells CoCa, MaMMUT, M6 or BEiT-3 apart inside an attention layer is in here; the layer itself never changes.
-In the drawings a row is a query, a column a key, `x` may attend and `.` may not; tests compare each with its function.
+Everything that tells CoCa, MaMMUT, M6 or BEiT-3 apart inside an attention layer is in here; the layer itself never
+changes. In the drawings a row is a query, a column a key, `x` may attend and `.` may not; tests compare each with its
+function.
 """
 
 import numpy as np
@@ -40,7 +41,7 @@ def padding(lengths, T):
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise TypeError(f"padding: lengths must be integers (B,), got {lengths.dtype} {lengths.shape}")
-    if lengths.size and not (0 <= lengths.min() and lengths.max() <= T):
+    if lengths.size and (lengths.min() < 0 or lengths.max() > T):
         raise ValueError(f"padding: lengths from {lengths.min()} to {lengths.max()}, must be in 0 to T = {T}")
     return np.arange(T) < lengths[:, None, None, None]
 
@@ -73,7 +74,7 @@ def block(*sizes):
 
 
 def class_token_last(lengths, T):
-    """Causal over T words and a class token behind them, that sees the words of its sentence but none of the pads: CoCa.
+    """Causal over T words and a class token behind them, which sees the words of its sentence but no pads: CoCa.
 
     No word sees the class token, so that it can be cut off without a trace; pads see words, and are seen by nobody.
     (B, 1, T + 1, T + 1).

@@ -10,8 +10,8 @@ An op is a function on arrays that returns its output and its derivative:
 stretched. That is all the machinery there is; the mathematics stands in `minivl/ops/`, where Tensor also gets its
 operators (`a + b` is `ops.add(a, b)`).
 
-Why there is no topological sort: a tensor is numbered when it is made, so it is always younger than its inputs. Visiting
-numbers downwards therefore meets every use of a tensor before the tensor itself. Without that order,
+Why there is no topological sort: a tensor is numbered when it is made, so it is always younger than its inputs.
+Visiting numbers downwards therefore meets every use of a tensor before the tensor itself. Without that order,
 b = a + a; c = b + b would pass on half of db, and da would be 2 instead of 4.
 """
 
@@ -43,8 +43,8 @@ class Tensor:
     data            the array (NumPy or CuPy). Its dtype decides the dtype of everything computed from it.
                     Python numbers and lists of them become float32, integers stay integers, arrays keep their dtype.
     requires_grad   whether backward should find d(loss)/d(data)
-    grad            that derivative, an array shaped like `data`, on tensors that were not computed from others (leaves);
-                    None before the first backward. A second backward adds to it.
+    grad            that derivative, an array shaped like `data`, on tensors that were not computed from others
+                    (leaves); None before the first backward. A second backward adds to it.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "number", "inputs", "derivative", "op", "where", "__weakref__")
@@ -172,8 +172,8 @@ def _shaped_like(tensor, grad):
 def op(function):
     """Makes a function of Tensors of `function(*arrays, **options) -> (output, derivative)`.
 
-    derivative(d)   gets d(loss)/d(output) and returns d(loss)/d(input) for each array in `function`'s order: arrays, None
-                    where there is none, or functions without arguments that compute one if it is asked for.
+    derivative(d)   gets d(loss)/d(output) and returns d(loss)/d(input) for each array in `function`'s order: arrays,
+                    None where there is none, or functions without arguments that compute one if it is asked for.
 
     An argument may also be a plain array or number; it is taken as a constant in the dtype of the tensors. What stands
     after `*` in the signature is an option and passed on untouched. Example: minivl/ops/layernorm.py.
@@ -254,7 +254,7 @@ def _recording(on):
 
 @contextmanager
 def watched_by(watcher):
-    """Tells `watcher` of each op and each gradient inside, in this thread: `starts`, `ran` and `derived`. See trace.py."""
+    """Tells `watcher` of each op and gradient inside, in this thread: `starts`, `ran`, `derived`. See trace.py."""
     before, _mode.watchers = _mode.watchers, (*_mode.watchers, watcher)
     try:
         yield watcher
@@ -263,13 +263,13 @@ def watched_by(watcher):
 
 
 def checkpoint(function, *inputs, random=None):
-    """function(*inputs), keeping nothing for backward but the inputs: what lies between is computed a second time there.
+    """function(*inputs), keeping nothing for backward but the inputs: what lies between is computed again there.
 
     function    takes Tensors, returns one Tensor; it may also use parameters that are not among `inputs`
     random      a numpy.random.Generator that `function` draws from (dropout), so that the second time draws the same
 
-    Memory for time: Chen et al. 2016, arXiv 1604.06174. The gradients are bit-equal to those without checkpoint: the second
-    graph is joined on at the place of the first, so that every gradient is summed in the same order.
+    Memory for time: Chen et al. 2016, arXiv 1604.06174. The gradients are bit-equal to those without checkpoint: the
+    second graph is joined on at the place of the first, so that every gradient is summed in the same order.
     """
     if not _mode.recording:
         return function(*inputs)

@@ -1,4 +1,7 @@
-"""Layers, from the linear map to whole towers. Each file builds on those before it: module, layers, attention, transformer, vit."""
+"""Layers, from the linear map to whole towers.
+
+Each file builds on those before it: module, layers, attention, transformer, vit.
+"""
 
 from .attention import Cache, MultiHeadAttention
 from .layers import MLP, Embedding, LayerNorm, Linear

@@ -10,7 +10,7 @@ from .module import Module
 
 
 class MultiHeadAttention(Module):
-    """H heads, each attending with D = C / H numbers of every vector.   Vaswani et al. 2017, arXiv 1706.03762, sec. 3.2.2.
+    """H heads, each attending with D = C / H numbers of every vector.   Vaswani et al. 2017, arXiv 1706.03762, 3.2.2.
 
     x        (B, T, C), who asks
     memory   (B, M, memory_width), who is asked; x itself if not given

@@ -60,7 +60,8 @@ class Module:
     def load_state_dict(self, arrays):
         """Copies `arrays` (name -> array) into the parameters, in their dtype and on their device.
 
-        Raises minivl.weights.WeightsError that lists what is missing, unexpected or of another shape; nothing is changed then.
+        Raises minivl.weights.WeightsError that lists what is missing, unexpected or of another shape; nothing is
+        changed then.
         """
         from ..weights import match
 

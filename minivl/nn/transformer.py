@@ -75,6 +75,6 @@ class AttentionalPooler(Module):
         self.attend, self.norm = MultiHeadAttention(C, H, random), LayerNorm(C)
 
     def forward(self, memory, mask=None):
-        (B, M, _), (Q, C) = memory.shape, self.queries.shape
+        B, (Q, C) = len(memory), self.queries.shape
         queries = ops.expand(self.norm_queries(self.queries), shape=(B, Q, C))
         return self.norm(self.attend(queries, memory=self.norm_memory(memory), mask=mask))

@@ -6,7 +6,10 @@ from .transformer import Transformer
 
 
 class ViT(Module):
-    """images (B, 3, S, S) -> tokens (B, N, C), N = (S / patch)^2; no class token: whoever wants one vector pools them."""
+    """images (B, 3, S, S) -> tokens (B, N, C), N = (S / patch)^2.
+
+    There is no class token: whoever wants one vector pools the patches.
+    """
 
     def __init__(self, image_size, patch, layers, C, H, hidden, random, dropout=0.0, checkpointed=False):
         if image_size % patch:

@@ -3,8 +3,6 @@
 One family a file. Importing this package also gives Tensor its operators and methods.
 """
 
-import builtins
-
 from ..tensor import Tensor
 from .attention import attention
 from .cross_entropy import cross_entropy
@@ -39,7 +37,56 @@ from .reduce import logsumexp, max, mean, sum, var
 from .shape import cast, cat, constant, expand, getitem, move, reshape, stack, swapaxes, to, transpose
 from .softmax import log_softmax, softmax
 
-__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Tensor", "builtins")]
+__all__ = [
+    "abs",
+    "add",
+    "attention",
+    "cast",
+    "cat",
+    "clamp",
+    "constant",
+    "cross_entropy",
+    "div",
+    "dropout",
+    "embedding",
+    "exp",
+    "expand",
+    "gelu",
+    "getitem",
+    "layernorm",
+    "linear",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "minimum",
+    "move",
+    "mul",
+    "neg",
+    "normalize",
+    "patch_embed",
+    "patch_grid",
+    "pow",
+    "quick_gelu",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "stack",
+    "sub",
+    "sum",
+    "swapaxes",
+    "tanh",
+    "to",
+    "transpose",
+    "var",
+    "where",
+]
 
 
 def _shape(arguments):
@@ -82,4 +129,4 @@ for _name, _meaning in {
     "to": to,
     "T": property(transpose),
 }.items():
-    builtins.setattr(Tensor, _name, _meaning)
+    setattr(Tensor, _name, _meaning)

@@ -13,7 +13,7 @@ def embedding(table, ids):
     xp = array_module(table)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got {ids.dtype}")
-    if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < len(table)):
+    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= len(table)):
         raise IndexError(
             f"embedding: ids from {int(ids.min())} to {int(ids.max())}, the table has rows 0 to {len(table) - 1}"
         )

@@ -1,4 +1,4 @@
-"""Elementwise arithmetic: what happens to every number by itself. Arrays of different shapes are broadcast as NumPy does."""
+"""Elementwise arithmetic: what happens to every number by itself. Shapes are broadcast as NumPy does."""
 
 import numpy as np
 
