@@ -33,23 +33,22 @@ _Q = {
 }
 
 
-def _bell(x):
-    """Phi(x), the share of a standard normal distribution below x, and its density phi(x)."""
+def _tail(x):
+    """|x|, Phi(-|x|), the share of a standard normal distribution beyond x, and its density phi(x)."""
     xp, kind = array_module(x), max(4, x.itemsize)
-    density = x * x
+    size, density = xp.abs(x), x * x
     density *= -0.5
     xp.exp(density, out=density)
-    t = xp.abs(x)
-    t *= _P[kind]
+    t = size * _P[kind]
     t += 1
     xp.divide(1, t, out=t)
-    below = t * _Q[kind][-1]
+    tail = t * _Q[kind][-1]
     for coefficient in _Q[kind][-2::-1]:
-        below += coefficient
-        below *= t
-    below *= density  # Phi(-|x|)
+        tail += coefficient
+        tail *= t
+    tail *= density
     density *= 0.3989422804014327  # 1 / sqrt(2 pi)
-    return xp.where(x > 0, 1 - below, below), density
+    return size, tail, density
 
 
 @op
@@ -68,11 +67,19 @@ def gelu(x, *, approximate="none"):
 
 
 def _gelu_exact(x):
-    below, slope = _bell(x)
+    # Without a branch, which would be guessed wrong for every other number: x Phi(x) = (x + |x|)/2 - |x| Phi(-|x|).
+    size, tail, slope = _tail(x)
+    y = x + size
+    y *= 0.5
+    size *= tail
+    y -= size
     slope *= x
-    slope += below
-    below *= x
-    return below, slope
+    slope += tail
+    tail *= -2
+    tail += 1
+    tail *= (x > 0).astype(x.dtype)
+    slope += tail  # Phi(x) = Phi(-|x|), and for x > 0 what is missing to 1 - Phi(-|x|)
+    return y, slope
 
 
 def _gelu_tanh(x):
