@@ -1,0 +1,283 @@
+"""From a source to batches: pictures decoded, augmented and normalised in threads, one caption of each chosen.
+
+    source.stream  -->  examples  -->  [ threads: decode, stack, augment, normalise, tokenize ]  -->  next(batches)
+
+Batch number n is a pure function of the source, the seed and n. Threads only decide when it is made, not what it is,
+and a run that starts at step n sees what an uninterrupted one sees there: every random choice comes from a generator
+of (seed, n), and the examples from their place in the stream. A picture that turns out to be broken must not move that
+place: the next good one of the examples that follow stands in for it, and still comes in its own turn.
+"""
+
+import itertools
+import threading
+import zlib
+from collections import deque
+
+import numpy as np
+
+from minivl.data.image import CLIP_MEAN, CLIP_STD, normalise, resize_and_crop
+from minivl.data.shards import DataError, decode_image
+
+_CAPTION, _AUGMENT = 2, 3  # each use of a seed has its own generator
+_SPARES = 64  # examples after a batch that may stand in for broken ones
+
+
+def random_caption(example, random):
+    """One of the example's captions, all equally likely."""
+    return example.captions[random.integers(len(example.captions))]
+
+
+class Batches:
+    """An endless iterator of batches; a context manager, for its threads end with `close`.
+
+        with Batches(source, tokenizer, 64, context_length=32, image_size=32) as batches:
+            batch = next(batches)
+
+    "image" (B, 3, S, S) float32, normalised   "text" (B, T) int64   "lengths" (B,) int64
+    "key", "caption" lists of strings   "info" list of dicts   "epoch" of the batch's first example
+
+    tokenizer     tokenizer(texts, context_length) -> ids (B, T), lengths (B,)
+    augment       augment(images, random) -> images, on (B, 3, S, S) float32 in 0..1, before normalising
+    caption       caption(example, random) -> the text to learn from
+    workers       threads that make batches; the batches are the same whatever their number
+    start_step    next() gives this batch first; nothing before it is decoded
+    cache_bytes   memory for decoded pictures (uint8), so that later epochs of a small set decode nothing
+
+    Errors in a thread come out of next(). DataError: no good picture in reach; with source.strict, the first bad one.
+    """
+
+    def __init__(
+        self,
+        source,
+        tokenizer,
+        batch_size,
+        context_length,
+        image_size,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        seed=0,
+        augment=None,
+        workers=1,
+        start_step=0,
+        *,
+        caption=random_caption,
+        cache_bytes=256 << 20,
+    ):
+        if min(batch_size, workers) < 1 or start_step < 0:
+            given = f"batch_size {batch_size}, workers {workers}, start_step {start_step}"
+            raise ValueError(f"Batches: {given}; the first two must be at least 1, start_step at least 0")
+        self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.tokenizer, self.context_length, self.caption = tokenizer, context_length, caption
+        self.augment, self.mean, self.std = augment, mean, std
+        self.step = start_step  # of the batch that next() gives
+        self._pictures = Pictures(source, image_size, cache_bytes)
+        self._prefetch = Prefetch(self._windows(start_step), self._make, workers)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        batch = next(self._prefetch)
+        self.step += 1
+        return batch
+
+    def close(self):
+        """Ends the threads. Closing twice is fine; next() afterwards is an error."""
+        self._prefetch.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _windows(self, step):
+        """(step, the batch's examples and the spares after them), without end."""
+        stream = self.source.stream(step * self.batch_size)
+        window = deque(itertools.islice(stream, self.batch_size + _SPARES))
+        while True:
+            yield step, list(window)
+            step += 1
+            for _ in range(self.batch_size):
+                window.popleft()
+                window.append(next(stream))
+
+    def _make(self, step_and_window):
+        step, window = step_and_window
+        examples, pictures = self._good(step, [example for _, example in window])
+        random = np.random.default_rng([self.seed, step, 0, _CAPTION])
+        captions = [self.caption(example, random) for example in examples]
+        images = to_images(pictures)
+        if self.augment is not None:
+            images = self.augment(images, np.random.default_rng([self.seed, step, 0, _AUGMENT]))
+        images = normalise(images, self.mean, self.std)
+        return {**collate(examples, images, captions, self.tokenizer, self.context_length), "epoch": window[0][0]}
+
+    def _good(self, step, window):
+        """The batch's examples and their pictures; spares stand in for those whose picture is broken."""
+        batch, spares = window[: self.batch_size], iter(window[self.batch_size :])
+        pictures = []
+        for slot, example in enumerate(batch):
+            picture = self._pictures(example)
+            while picture is None:
+                example = next(spares, None)
+                if example is None:
+                    why = f"none of {len(window)} examples in a row" if not pictures else "too few of the examples"
+                    raise DataError(f"batch {step}: {why} could be decoded; {self.source.problems}")
+                picture = self._pictures(example)
+            batch[slot] = example
+            pictures.append(picture)
+        return batch, pictures
+
+
+def eval_batches(
+    source, tokenizer, batch_size, context_length, image_size, mean=CLIP_MEAN, std=CLIP_STD, *, limit=None
+):
+    """Yields one ordered pass over the source; the last batch may be short.
+
+    The batches are like those of `Batches`, without "epoch": "text" is each example's first caption ("" if it has
+    none), and "captions" has all of them, a list of lists.   limit: at most so many examples.
+    Broken pictures are skipped and counted.   DataError: not one good example; with source.strict, the first bad one.
+    """
+    pictures = Pictures(source, image_size, limit=0)
+    pairs = ((example, pictures(example)) for example in source.examples())
+    good = itertools.islice(((example, picture) for example, picture in pairs if picture is not None), limit)
+    seen = False
+    while batch := list(itertools.islice(good, batch_size)):
+        seen = True
+        examples = [example for example, _ in batch]
+        images = normalise(to_images([picture for _, picture in batch]), mean, std)
+        first = [example.captions[0] if example.captions else "" for example in examples]
+        yield {
+            **collate(examples, images, first, tokenizer, context_length),
+            "captions": [example.captions for example in examples],
+        }
+    if not seen:
+        raise DataError(f"{source}: no example to read; {source.problems}", "empty")
+
+
+def to_images(pictures):
+    """A list of (S, S, 3) uint8  ->  (B, 3, S, S) float32 in 0..1"""
+    images = np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    images /= np.float32(255)
+    return images
+
+
+def collate(examples, images, captions, tokenizer, context_length):
+    ids, lengths = tokenizer(captions, context_length)
+    return {
+        "image": images,
+        "text": ids,
+        "lengths": lengths,
+        "key": [example.key for example in examples],
+        "caption": captions,
+        "info": [example.info for example in examples],
+    }
+
+
+class Pictures:
+    """An example's picture as (size, size, 3) uint8, or None if it is broken; kept while all fit in `limit` bytes."""
+
+    def __init__(self, source, size, limit):
+        self.source, self.size, self.limit = source, size, limit
+        self._kept, self._broken, self._counting = {}, set(), threading.Lock()
+
+    def __call__(self, example):
+        # Two shards may use one key for different pictures, so the content is part of the name.
+        name = example.key, zlib.crc32(example.image)
+        picture = self._kept.get(name)
+        if picture is not None:
+            return picture
+        try:
+            picture = np.asarray(resize_and_crop(decode_image(example.image), self.size))
+        except DataError as error:
+            error = DataError(f"{example.key}: {error}", error.kind)
+            if self.source.strict:
+                raise error from None
+            self._count(name, error)
+            return None
+        if (len(self._kept) + 1) * picture.nbytes <= self.limit:
+            self._kept[name] = picture
+        return picture
+
+    def _count(self, name, error):
+        with self._counting:  # once, although it comes again in each epoch
+            if name not in self._broken:
+                self._broken.add(name)
+                self.source.problems.add(error)
+
+
+class Prefetch:
+    """make(item) for the items of an iterator, in their order, made a few ahead by threads.
+
+    Items are numbered. A thread takes the next one under a lock, makes it beside the others, and lays it down under its
+    number, where next() waits for it. Nobody takes an item more than `ahead` places in front of next().
+    """
+
+    def __init__(self, items, make, workers=1, ahead=None):
+        self._items, self._make, self._ahead = items, make, ahead or workers + 2
+        self._taken = self._given = 0
+        self._ready = {}  # number -> (result, error)
+        self._end = None  # what ended the items: an error, StopIteration among them
+        self._closed = False
+        self._reading, self._changed = threading.Lock(), threading.Condition()
+        new = {"target": self._work, "name": "minivl-prefetch", "daemon": True}
+        self._threads = [threading.Thread(**new) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._given in self._ready or self._all_given())
+            if self._closed:
+                raise RuntimeError("next: these batches are closed")
+            if self._all_given():
+                raise self._end
+            result, error = self._ready.pop(self._given)
+            self._given += 1
+            self._changed.notify_all()
+        if error is not None:
+            raise error
+        return result
+
+    def close(self):
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._ready.clear()
+
+    def _all_given(self):
+        return self._end is not None and self._given == self._taken
+
+    def _work(self):
+        while (taken := self._take()) is not None:
+            number, item = taken
+            try:
+                made = self._make(item), None
+            except BaseException as error:  # whatever it is, the reader must not wait for it for ever
+                made = None, error
+            with self._changed:
+                self._ready[number] = made
+                self._changed.notify_all()
+
+    def _take(self):
+        """(number, item), or None when there is nothing left to do."""
+        with self._reading:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._taken < self._given + self._ahead)
+            if self._closed or self._end is not None:
+                return None
+            try:
+                item = next(self._items)
+            except BaseException as error:
+                with self._changed:
+                    self._end = error
+                    self._changed.notify_all()
+                return None
+            number, self._taken = self._taken, self._taken + 1  # only its holder of `_reading` writes it
+            return number, item
