@@ -36,11 +36,8 @@ class Optimizer:
         self.lr = lr
         self.params, self.lr_scales, self.weight_decays = [], [], []
         for group in _groups(params):
-            members, scale, decay = (
-                list(group["params"]),
-                group.get("lr_scale", 1.0),
-                group.get("weight_decay", weight_decay),
-            )
+            members = list(group["params"])
+            scale, decay = group.get("lr_scale", 1.0), group.get("weight_decay", weight_decay)
             _check("lr_scale", scale, scale >= 0, "at least 0")
             _check("weight_decay", decay, decay >= 0, "at least 0")
             self.params += members
@@ -79,7 +76,7 @@ class Optimizer:
         return [[a[piece] for a in flat] for piece in slices(p.data.size, CHUNK_BYTES // p.data.itemsize)]
 
     def state_dict(self):
-        """{"steps", "0.momentum", "1.momentum", ...}: parameters by their order. The arrays themselves, no copies."""
+        """{"steps", "0.mean", "0.square", "1.mean", ...}: parameters by their order. The arrays themselves, no copies."""
         moments = {f"{i}.{name}": a for i, state in enumerate(self.state) for name, a in state.items()}
         return {"steps": self.steps} | moments
 
@@ -163,7 +160,8 @@ class Adafactor(Optimizer):
     relative_step     lr is multiplied by min(0.01, 1 / sqrt(step)), sec. 8 (the paper has lr = 1)
     scale_parameter   lr is multiplied by max(eps[1], RMS(p)), sec. 8
 
-    CoCa's (sec. 4.1): betas (0.9, 0.999), weight decay 0.01, decoupled; neither of the last two.
+    CoCa (sec. 4.1) names betas (0.9, 0.999) and a decoupled weight decay of 0.01, and nothing of the rest. The running
+    mean of the updates begins at 0 and is not corrected for it: a warm-up of its own, over the first ten steps.
     """
 
     def __init__(
