@@ -76,7 +76,7 @@ class Optimizer:
         return [[a[piece] for a in flat] for piece in slices(p.data.size, CHUNK_BYTES // p.data.itemsize)]
 
     def state_dict(self):
-        """{"steps", "0.mean", "0.square", "1.mean", ...}: parameters by their order. The arrays themselves, no copies."""
+        """{"steps", "0.mean", "0.square", "1.mean", ...}: parameters by number; the arrays themselves, no copies."""
         moments = {f"{i}.{name}": a for i, state in enumerate(self.state) for name, a in state.items()}
         return {"steps": self.steps} | moments
 
