@@ -135,6 +135,7 @@ def test_an_error_while_writing_leaves_whole_shards_only_and_no_description(tmp_
             out.write(f"new{i}", png(), ["new"])
         raise ZeroDivisionError
     assert not list(tmp_path.glob(".*")) and described(tmp_path, "shard") is None
+    assert json.loads((tmp_path / "dataset.json").read_text()) == {}  # it does not describe what is no longer there
     assert len(list(read_shards(tmp_path, strict=True))) == 5  # new0 new1 | 2 3 | 4
 
 
