@@ -170,7 +170,7 @@ class _SingleThreadedBLAS:
 
     def __enter__(self):
         if not self.looked:
-            self.looked, (self.get, self.set) = True, _openblas_threads()
+            self.looked, (self.get, self.set) = True, openblas_threads()
         if self.set is not None:
             with self.lock:
                 if self.users == 0:
@@ -186,7 +186,7 @@ class _SingleThreadedBLAS:
                     self.set(self.before)
 
 
-def _openblas_threads():
+def openblas_threads():
     """The functions (get, set) of the OpenBLAS that NumPy has loaded, or (None, None)."""
     folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []

@@ -78,7 +78,7 @@ class ScenesSource(Source):
         if self.count < 1:
             raise ValueError(f"count: {self.count} scenes; there must be at least 1")
         scene(seed, split, 0)  # an unknown split is an error here, not in a thread later
-        self._scenes = candidates(seed, split, self.count) if distinct else None
+        self.scenes = candidates(seed, split, self.count) if distinct else None  # else they are made as they are met
         self._drawn = {}
 
     def __str__(self):
@@ -95,7 +95,7 @@ class ScenesSource(Source):
     def _example(self, i):
         if i in self._drawn:
             return self._drawn[i]
-        s = self._scenes[i] if self._scenes else scene(self.seed, self.split, i)
+        s = self.scenes[i] if self.scenes else scene(self.seed, self.split, i)
         file = io.BytesIO()
         draw(s, self.size).save(file, "PNG", compress_level=1)
         example = Example(s.key, file.getvalue(), captions(s), {"labels": s.labels, "split": self.split})

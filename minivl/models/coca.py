@@ -67,8 +67,9 @@ class Config:
 
     @classmethod
     def tiny(cls, **changes):
-        """Trains on two cores in two minutes."""
-        return cls(**changes)
+        """Trains on two cores in two minutes. The MLPs are four times as wide as whatever width is asked for."""
+        hidden = 4 * changes.get("width", cls.width)
+        return cls(**{"image_hidden": hidden, "text_hidden": hidden, **changes})
 
     @classmethod
     def base(cls, **changes):
@@ -263,6 +264,29 @@ class CoCa(nn.Module):
             )
         texts = [np.concatenate([begin[1:], text]) for text in texts]
         return texts if self.tokenizer is None else [self.tokenizer.decode(text) for text in texts]
+
+    def where_words_look(self, images, text, lengths):
+        """How much each word of text (B, T), when its successor is predicted, looks at each patch: (B, T, N).
+
+        A word looks at the caption pooler's answers, and these at the patches: the shares are multiplied, and averaged over
+        heads and layers. Rows add up to 1; 1/N everywhere is looking nowhere in particular.
+        """
+        T = text.shape[1]
+        mask = masks.causal(T) & masks.padding(lengths, T)
+        with no_grad():
+            patches, memory, _ = self.look(images)
+            x, _ = self.read(text, lengths)
+            looks = []
+            for block in self.multimodal.blocks:
+                asked = block.norm_cross(x + block.attend(block.norm1(x), mask=mask))
+                looks.append(block.attend_memory.weights(asked, memory).mean(axis=1).numpy())
+                x = block(x, mask, memory)
+            looks = sum(looks) / len(looks)
+            return (
+                looks
+                if self.caption_pooler is None
+                else looks @ self.caption_pooler.weights(patches).mean(axis=1).numpy()
+            )
 
     def decoder_features(self, batch):
         """What the multimodal half makes of image and text (B, T, C): sec. 3.3, for VQA, SNLI-VE and NLVR2."""

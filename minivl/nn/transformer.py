@@ -75,6 +75,12 @@ class AttentionalPooler(Module):
         self.attend, self.norm = MultiHeadAttention(C, H, random), LayerNorm(C)
 
     def forward(self, memory, mask=None):
-        B, (Q, C) = len(memory), self.queries.shape
-        queries = ops.expand(self.norm_queries(self.queries), shape=(B, Q, C))
-        return self.norm(self.attend(queries, memory=self.norm_memory(memory), mask=mask))
+        return self.norm(self.attend(self.questions(memory), memory=self.norm_memory(memory), mask=mask))
+
+    def questions(self, memory):
+        """The queries, the same for every example: (B, Q, C)"""
+        return ops.expand(self.norm_queries(self.queries), shape=(len(memory), *self.queries.shape))
+
+    def weights(self, memory):
+        """How much each query looks at each of the memory: (B, H, Q, M). To be looked at."""
+        return self.attend.weights(self.questions(memory), memory=self.norm_memory(memory))

@@ -1,0 +1,69 @@
+"""What minivl finds on this machine, and what to do about what it does not find."""
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+
+from . import __version__, array
+
+_EXTRAS = {
+    "matplotlib": "tutorials",
+    "torch": "peers",
+    "pytest": "test",
+    "cupy": "cuda",
+}
+
+
+def report():
+    """Lines of text: versions, cores, BLAS, GPU, compiler, extras."""
+    rows = [
+        ("minivl", __version__),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("NumPy", f"{np.__version__}, BLAS: {_blas()}"),
+        ("cores", f"{array.cores()} in use (MINIVL_THREADS changes that)"),
+        ("GPU", _gpu()),
+        ("C++ compiler", _first_line("g++") or _first_line("clang++") or "none: kernels cannot be run on the CPU"),
+        ("npm", _first_line("npm") or "none: `pip install 'minivl[data]'` brings one, for data_tools.emoji"),
+    ]
+    for package, extra in _EXTRAS.items():
+        rows.append((package, _version(package) or f"not installed: pip install 'minivl[{extra}]'"))
+    return "\n".join(f"{name:<14}{what}" for name, what in rows)
+
+
+def _blas():
+    get, _ = array.openblas_threads()
+    return (
+        "OpenBLAS, its threads follow ours" if get else "not NumPy's own OpenBLAS: set its threads to 1 for equal bits"
+    )
+
+
+def _gpu():
+    if not array.cupy_installed():
+        return "not looked for: CuPy is not installed"
+    try:
+        array.to_device(np.zeros(1), "cuda")
+    except (ImportError, RuntimeError) as error:
+        return str(error)
+    device = sys.modules["cupy"].cuda.runtime.getDeviceProperties(0)
+    return f"{device['name'].decode()}, {device['totalGlobalMem'] / 2**30:.0f} GiB"
+
+
+def _version(package):
+    for name in (package, "cupy-cuda13x", "cupy-cuda12x") if package == "cupy" else (package,):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _first_line(program):
+    """What `program --version` says first, or None where there is no such program."""
+    if shutil.which(program) is None:
+        return None
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=20).stdout
+    return f"{program} {told.splitlines()[0]}" if program == "npm" and told else (told.splitlines() or [None])[0]
