@@ -111,20 +111,16 @@ def _beam_search(step, start, end, max_tokens, beams, length_penalty, select):
         score, tokens = np.array(kept_score), np.array(chosen)[:, None]
         if select is not None:
             select(np.array(keep))
-        if all(_settled(finished[b], score[b * beams], texts.shape[1], beams, length_penalty) for b in range(B)):
+        # A running text can only lose likelihood; at best it loses none more, and is as long as the penalty likes it.
+        longest = max_tokens if length_penalty > 0 else texts.shape[1] + 1
+        within_reach = score[::beams] / longest**length_penalty
+        if all(finished[b] and _best(finished[b])[0] >= within_reach[b] for b in range(B)):
             break
-    for b in range(B):  # what never came to an end competes as it is
-        finished[b] += [
-            (score[r] / texts.shape[1] ** length_penalty, texts[r])
-            for r in range(b * beams, (b + 1) * beams)
-            if not finished[b]
-        ]
-    return [max(finished[b], key=lambda pair: pair[0])[1] for b in range(B)]
+    for b in range(B):  # where nothing came to an end, the best beginning
+        if not finished[b]:
+            finished[b] = [(score[b * beams], texts[b * beams])]
+    return [_best(finished[b])[1] for b in range(B)]
 
 
-def _settled(finished, best_running, length, beams, length_penalty):
-    """Whether no running beam can overtake: enough are finished, and the best runner is behind the best of them."""
-    if not finished:
-        return False
-    best = max(s for s, _ in finished)
-    return len(finished) >= beams or (length_penalty == 0 and best >= best_running)
+def _best(finished):
+    return max(finished, key=lambda pair: pair[0])

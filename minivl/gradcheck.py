@@ -33,7 +33,8 @@ def gradcheck(fn, *tensors, seeds=(0, 1, 2), eps=1e-6, tolerance=1e-7, names=Non
     names       what to call the arguments in the message; "argument 0", ... if not given
 
     Raises GradientError naming argument, index, got, expected and ratio; TypeError for anything but float64; ValueError
-    where fn gives another value the second time (a generator that moves on, such as dropout's).
+    where fn gives another value the second time (a generator that moves on, such as dropout's), or none of `tensors`
+    requires a gradient.
     """
     tensors = [t if isinstance(t, Tensor) else Tensor(np.asarray(t), requires_grad=True) for t in tensors]
     names = list(names) if names is not None else [f"argument {i}" for i in range(len(tensors))]
@@ -41,6 +42,8 @@ def gradcheck(fn, *tensors, seeds=(0, 1, 2), eps=1e-6, tolerance=1e-7, names=Non
         if t.dtype != np.float64:
             raise TypeError(f"gradcheck: {name} is {t.dtype}, must be float64")
     checked = [i for i, t in enumerate(tensors) if t.requires_grad]
+    if not checked:
+        raise ValueError(f"gradcheck: none of {len(tensors)} tensors has requires_grad=True: nothing would be checked")
     for seed in seeds:
         _check_direction(fn, tensors, checked, names, np.random.default_rng(seed), eps, tolerance)
     return True

@@ -148,8 +148,14 @@ def _passed_on(tensor, d):
     inputs, derivative = tensor.inputs, tensor.derivative
     tensor.inputs, tensor.derivative = (), _used  # frees what the derivative kept
     parts = derivative(d)
-    for source, part in zip(inputs, parts if isinstance(parts, tuple) else (parts,), strict=False):
-        if source is not None and source.requires_grad and part is not None:
+    parts = parts if isinstance(parts, tuple) else (parts,)
+    for place, (source, part) in enumerate(itertools.zip_longest(inputs, parts)):
+        if source is not None and source.requires_grad:
+            if part is None:
+                raise TypeError(
+                    f"backward: {tensor.op} has no derivative by argument {place}, a Tensor {source.shape} that "
+                    "requires one; pass its data"
+                )
             part = part() if callable(part) else part  # a derivative may leave work undone that nobody asks for
             part = unbroadcast(part, source.shape)
             for watcher in _mode.watchers:
@@ -175,11 +181,13 @@ def op(function):
     derivative(d)   gets d(loss)/d(output) and returns d(loss)/d(input) for each array in `function`'s order: arrays,
                     None where there is none, or functions without arguments that compute one if it is asked for.
 
-    An argument may also be a plain array or number; it is taken as a constant in the dtype of the tensors. What stands
-    after `*` in the signature is an option and passed on untouched. Example: minivl/ops/layernorm.py.
+    An argument may also be a plain array, list or number; it is taken as a constant, in the dtype of the tensors if it
+    is floating point. What stands after `*` in the signature is an option and passed on untouched. An output of
+    integers or booleans has no history. Example: minivl/ops/layernorm.py.
     """
     parameters = inspect.signature(function).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    op_name = function.__name__.lstrip("_")
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
 
     @functools.wraps(function)
@@ -192,14 +200,14 @@ def op(function):
         watchers = _mode.watchers
         if watchers:
             for watcher in watchers:
-                watcher.starts(call, inputs)
+                watcher.starts(op_name)
         data, derivative = function(*arrays, **options)
         out = Tensor(data)
-        if _mode.recording and any(t is not None and t.requires_grad for t in inputs):
+        if _mode.recording and any(t is not None and t.requires_grad for t in inputs) and out.dtype.kind in "fV":
             out.requires_grad, out.inputs, out.derivative = True, inputs, derivative
-        out.op = function.__name__
+        out.op = op_name
         for watcher in watchers:
-            watcher.ran(call, inputs, out)
+            watcher.ran(arguments, out)
         return out
 
     call.is_op = True
@@ -222,6 +230,7 @@ def _in_order(arguments, options, names, defaults):
 
 def _constant(a, dtype):
     """A number or array that is no Tensor: floating point takes the dtype of the tensors that it meets."""
+    a = np.asarray(a) if isinstance(a, (list, tuple)) else a
     if dtype is not None and getattr(a, "dtype", dtype) != dtype and a.dtype.kind == "f":
         return a.astype(dtype)
     return a

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .array import array_module
-from .tensor import watched_by
+from .tensor import Tensor, watched_by
 
 _PACKAGE = Path(__file__).parent
 # Frames of these are how an op is called, not who calls it.
@@ -34,6 +34,8 @@ def caller():
 
 def _told(frames, most=4):
     """Frames as one text: `coca.py:120 in CoCa.forward, from ...`."""
+    if not frames:
+        return "an unknown line (it ran outside detect_anomaly)"
     return ", from ".join(f"{_short(file)}:{line} in {function}" for file, line, function in frames[:most])
 
 
@@ -64,20 +66,20 @@ class Trace(list):
         super().__init__()
         self._started = []
 
-    def starts(self, op, inputs):
+    def starts(self, op):
         self._started.append(time.perf_counter())
 
-    def ran(self, op, inputs, out):
+    def ran(self, arguments, out):
         seconds = time.perf_counter() - self._started.pop()
         frames = caller()
         file, line, _ = frames[0]
         self.append(
             Ran(
-                op.__name__.lstrip("_"),
+                out.op,
                 _short(file),
                 line,
                 tuple(function for _, _, function in reversed(frames)),
-                tuple(None if t is None else t.shape for t in inputs),
+                tuple(a.shape if isinstance(a, Tensor) else None for a in arguments),
                 out.shape,
                 str(out.dtype),
                 seconds,
@@ -114,15 +116,15 @@ class AnomalyError(FloatingPointError):
 class _AnomalyWatcher:
     """Looks at every output and every gradient, and stops at the first that is not finite."""
 
-    def starts(self, op, inputs):
+    def starts(self, op):
         """Nothing to do before an op."""
 
-    def ran(self, op, inputs, out):
+    def ran(self, arguments, out):
         out.where = caller()
-        if not _finite(out.data) and all(t is None or _finite(t.data) for t in inputs):
-            shapes = ", ".join("a constant" if t is None else str(t.shape) for t in inputs)
+        if not _finite(out) and all(_finite(a) for a in arguments):
+            shapes = ", ".join(str(a.shape) if isinstance(a, Tensor) else "a constant" for a in arguments)
             raise AnomalyError(
-                f"forward: {op.__name__.lstrip('_')} at {_told(out.where)} made {_what(out.data)} "
+                f"forward: {out.op} at {_told(out.where)} made {_what(out.data)} "
                 f"in its output {out.shape} out of finite inputs ({shapes})"
             )
 
@@ -135,8 +137,10 @@ class _AnomalyWatcher:
             )
 
 
-def _finite(data):
-    return data.dtype.kind not in "fc" or bool(array_module(data).isfinite(data).all())
+def _finite(a):
+    """Whether every number of a Tensor, array or constant is finite."""
+    data = a.data if isinstance(a, Tensor) else a
+    return data is None or bool(array_module(data).isfinite(data).all())
 
 
 def _what(data):

@@ -3,6 +3,8 @@
 One family a file. Importing this package also gives Tensor its operators and methods.
 """
 
+import numpy as np
+
 from ..tensor import Tensor
 from .attention import attention
 from .cross_entropy import cross_entropy
@@ -95,6 +97,9 @@ def _shape(arguments):
 
 
 def _power(a, exponent):
+    """a ** exponent; an array of exponents needs a > 0."""
+    if isinstance(exponent, np.generic):
+        exponent = exponent.item()  # a NumPy number would bring its dtype along
     return pow(a, exponent=exponent) if isinstance(exponent, (int, float)) else exp(mul(log(a), exponent))
 
 

@@ -20,7 +20,7 @@ def embedding(table, ids):
 
     def derivative(d):
         dtable = xp.zeros_like(table)
-        xp.add.at(dtable, ids.reshape(-1), d.reshape(-1, d.shape[-1]))
+        xp.add.at(dtable, ids.reshape(-1), d.reshape(ids.size, table.shape[1]))
         return dtable
 
     return table[ids], derivative

@@ -39,7 +39,8 @@ def neg(a):
 @op
 def pow(a, *, exponent):
     """a ** exponent, for a fixed number as exponent."""
-    return a**exponent, lambda d: d * exponent * a ** (exponent - 1)
+    # a ** 0 is 1 everywhere, also where a ** -1 is infinite.
+    return a**exponent, lambda d: d * exponent * a ** (exponent - 1 if exponent else 0)
 
 
 @op
@@ -115,4 +116,6 @@ def clamp(a, *, min=None, max=None):
 def where(condition, a, b):
     """a where the boolean array `condition` is True, else b."""
     xp = array_module(condition)
+    if condition.dtype != bool:
+        raise TypeError(f"where: condition is {condition.dtype}, must be boolean")
     return xp.where(condition, a, b), lambda d: (None, lambda: d * condition, lambda: d * ~condition)

@@ -1,22 +1,33 @@
 """Matrix products, where nearly all the time goes. GEMM itself is left to BLAS and cuBLAS."""
 
+import math
+
+import numpy as np
+
 from .. import array
-from ..array import array_module, parallel, slices
+from ..array import parallel, slices
 from ..tensor import op, unbroadcast
 
 
 def _product(a, b):
     """a (..., M, K) @ b (..., K, N); a stack of products is spread over the cores."""
-    if b.ndim == 2 and a.ndim >= 2:  # every row of a meets the same b: one large product
-        return array.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
-    if a.ndim == 3 and b.ndim == 3 and a.shape[0] == b.shape[0] and not array.on_gpu(a):
-        xp = array_module(a)
-        out = xp.empty((*a.shape[:-1], b.shape[-1]), xp.result_type(a, b))
-        flops = 2 * a.shape[1] * a.shape[2] * b.shape[2]
-        step = max(1, array.PRODUCT_FLOPS // max(1, flops))
-        parallel(lambda n: xp.matmul(a[n], b[n], out=out[n]), slices(len(a), step))
-        return out
-    return a @ b
+    if b.ndim == 2:  # every row of a meets the same b: one large product
+        return array.matmul(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
+    if array.on_gpu(a):
+        return a @ b
+    stack, (M, K), N = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2:], b.shape[-1]
+    n = math.prod(stack)
+    a = np.broadcast_to(a, (*stack, M, K)).reshape(n, M, K)
+    b = np.broadcast_to(b, (*stack, K, N)).reshape(n, K, N)
+    out = np.empty((n, M, N), np.result_type(a, b))
+    step = max(1, array.PRODUCT_FLOPS // max(1, 2 * M * K * N))
+    parallel(lambda some: np.matmul(a[some], b[some], out=out[some]), slices(n, step))
+    return out.reshape(*stack, M, N)
+
+
+def _rows(x):
+    """(..., C) -> (rows, C)"""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 @op
@@ -38,7 +49,7 @@ def matmul(a, b):
 
         def db():
             if B.ndim == 2:
-                return array.matmul(A.reshape(-1, A.shape[-1]).T, D.reshape(-1, D.shape[-1])).reshape(b.shape)
+                return array.matmul(_rows(A).T, _rows(D)).reshape(b.shape)
             return unbroadcast(_product(A.swapaxes(-1, -2), D), B.shape).reshape(b.shape)
 
         return da, db
@@ -53,11 +64,11 @@ def linear(x, weight, bias=None):
         raise ValueError(
             f"linear: x {x.shape} has {x.shape[-1]} features, weight {weight.shape} takes {weight.shape[0]}"
         )
-    rows = x.reshape(-1, x.shape[-1])
+    rows = _rows(x)
     y = array.matmul(rows, weight, bias).reshape(*x.shape[:-1], weight.shape[1])
 
     def derivative(dy):
-        d = dy.reshape(-1, dy.shape[-1])
+        d = _rows(dy)
         return (
             lambda: array.matmul(d, weight.T).reshape(x.shape),
             lambda: array.matmul(rows.T, d),

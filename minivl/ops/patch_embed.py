@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 
 from .. import array
 from ..array import array_module
@@ -33,6 +34,11 @@ def patch_embed(x, weight, bias=None, *, stride=None, offset=0):
         )
     stride = kernel if stride is None else _each(stride, axes)
     offset = _each(offset, axes)
+    if len(stride) != axes or len(offset) != axes or min(stride) < 1 or min(offset) < 0:
+        raise ValueError(
+            f"patch_embed: stride {stride} and offset {offset}: want one number, or {axes}, "
+            "from 1 upwards for stride and from 0 for offset"
+        )
     grid = patch_grid(x.shape[2:], kernel, stride, offset)
     if min(grid) < 1:
         raise ValueError(f"patch_embed: x {x.shape} has no whole patch of {kernel} from offset {offset}")
@@ -56,7 +62,7 @@ def patch_embed(x, weight, bias=None, *, stride=None, offset=0):
 
 
 def _each(n, axes):
-    return (n,) * axes if isinstance(n, int) else tuple(n)
+    return (operator.index(n),) * axes if hasattr(n, "__index__") else tuple(n)
 
 
 def _windows(x, kernel, stride, offset, grid):

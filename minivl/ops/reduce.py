@@ -1,5 +1,7 @@
 """Reductions: many numbers become one. `axis` is an int, a tuple of ints or None for all; `keepdims` as in NumPy."""
 
+import numpy as np
+
 from ..array import array_module
 from ..tensor import op
 
@@ -63,13 +65,14 @@ def max(x, *, axis=None, keepdims=False):
 
 @op
 def logsumexp(x, *, axis=-1, keepdims=False):
-    """log sum exp x, with the largest taken out first so that nothing overflows."""
+    """log sum exp x, with the largest taken out first so that nothing overflows; -inf where all x are."""
     xp = array_module(x)
-    top = x.max(axis=axis, keepdims=True)
+    top = xp.maximum(x.max(axis=axis, keepdims=True), xp.finfo(x.dtype).min)
     p = xp.exp(x - top)
     total = p.sum(axis=axis, keepdims=True)
-    p /= total
-    y = top + xp.log(total)
+    with np.errstate(divide="ignore"):
+        y = top + xp.log(total)
+    p /= xp.maximum(total, xp.finfo(x.dtype).tiny)
 
     def derivative(d):
         return _stretched(d, x, axis, keepdims) * p

@@ -1,0 +1,169 @@
+"""Every op once more, as its definition reads: loops over numbers, in float64, nothing clever."""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def elementwise(f):
+    """f on numbers becomes a function of arrays, which are broadcast."""
+
+    def reference(*arrays):
+        shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
+        stretched = [np.broadcast_to(a, shape) for a in arrays]
+        out = np.empty(shape)
+        for i in np.ndindex(shape):
+            out[i] = f(*(a[i].item() for a in stretched))
+        return out
+
+    return reference
+
+
+def reduction(f):
+    """f on a list of numbers becomes a function of an array, an axis and keepdims."""
+
+    def reference(x, axis=None, keepdims=False):
+        axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        axes = {a % x.ndim for a in axes}
+        out = np.empty([1 if a in axes else n for a, n in enumerate(x.shape)])
+        for i in np.ndindex(out.shape):
+            ranges = [range(x.shape[a]) if a in axes else [i[a]] for a in range(x.ndim)]
+            out[i] = f([float(x[j]) for j in itertools.product(*ranges)])
+        return out if keepdims else out.squeeze(tuple(axes))
+
+    return reference
+
+
+def rowwise(f):
+    """f on a list of C numbers, giving a list, becomes a function of (..., C)."""
+
+    def reference(x, *others):
+        out = np.empty(x.shape)
+        for i in np.ndindex(x.shape[:-1]):
+            out[i] = f([float(n) for n in x[i]], *([float(n) for n in o] for o in others))
+        return out
+
+    return reference
+
+
+def mean(numbers):
+    return sum(numbers) / len(numbers)
+
+
+def var(numbers):
+    return sum((n - mean(numbers)) ** 2 for n in numbers) / len(numbers)
+
+
+def logsumexp(numbers):
+    return math.log(sum(math.exp(n) for n in numbers))
+
+
+def softmax(row):
+    total = sum(math.exp(n) for n in row)
+    return [math.exp(n) / total for n in row]
+
+
+def log_softmax(row):
+    return [math.log(p) for p in softmax(row)]
+
+
+def layernorm(row, weight, bias, eps=1e-5):
+    m, v = mean(row), var(row)
+    return [w * (n - m) / math.sqrt(v + eps) + b for n, w, b in zip(row, weight, bias, strict=True)]
+
+
+def normalize(row):
+    length = max(math.sqrt(sum(n * n for n in row)), 1e-12)
+    return [n / length for n in row]
+
+
+def sigmoid(a):
+    return 1 / (1 + math.exp(-a))
+
+
+def gelu(a):
+    return a * 0.5 * math.erfc(-a / math.sqrt(2))
+
+
+def gelu_tanh(a):
+    return a / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))
+
+
+def matmul(a, b):
+    if b.ndim == 1:
+        return matmul(a, b[:, None])[..., 0]
+    if a.ndim == 1:
+        return matmul(a[None], b)[..., 0, :]
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = np.broadcast_to(a, stack + a.shape[-2:]), np.broadcast_to(b, stack + b.shape[-2:])
+    out = np.zeros((*stack, a.shape[-2], b.shape[-1]))
+    for *s, m, n in np.ndindex(out.shape):
+        for k in range(a.shape[-1]):
+            out[(*s, m, n)] += float(a[(*s, m, k)]) * float(b[(*s, k, n)])
+    return out
+
+
+def linear(x, weight, bias=None):
+    out = np.zeros((*x.shape[:-1], weight.shape[1]))
+    for *i, d in np.ndindex(out.shape):
+        total = 0.0 if bias is None else float(bias[d])
+        for c in range(x.shape[-1]):
+            total += float(x[(*i, c)]) * float(weight[c, d])
+        out[(*i, d)] = total
+    return out
+
+
+def embedding(table, ids):
+    out = np.empty((*ids.shape, table.shape[1]))
+    for i in np.ndindex(ids.shape):
+        out[i] = table[int(ids[i])]
+    return out
+
+
+def cross_entropy(logits, target, ignore_index=-100, label_smoothing=0.0):
+    V, losses = logits.shape[-1], []
+    for i in np.ndindex(target.shape):
+        if target[i] == ignore_index:
+            continue
+        log_p = log_softmax([float(n) for n in logits[i]])
+        q = [label_smoothing / V + (1 - label_smoothing) * (v == target[i]) for v in range(V)]
+        losses.append(-sum(a * b for a, b in zip(q, log_p, strict=True)))
+    return np.float64(mean(losses) if losses else 0.0)
+
+
+def attention(q, k, v, mask=None, bias=None, scale=None):
+    (B, H, Tq, D), Tk = q.shape, k.shape[2]
+    full = (B, H, Tq, Tk)
+    mask = np.ones(full, bool) if mask is None else np.broadcast_to(mask, full)
+    bias = np.zeros(full) if bias is None else np.broadcast_to(bias, full)
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    out = np.zeros((B, H, Tq, v.shape[3]))
+    for b, h, t in np.ndindex(B, H, Tq):
+        seen = [j for j in range(Tk) if mask[b, h, t, j]]
+        scores = [
+            scale * sum(float(q[b, h, t, d]) * float(k[b, h, j, d]) for d in range(D)) + float(bias[b, h, t, j])
+            for j in seen
+        ]
+        for share, j in zip(softmax(scores), seen, strict=True):
+            for d in range(v.shape[3]):
+                out[b, h, t, d] += share * float(v[b, h, j, d])
+    return out
+
+
+def patch_embed(x, weight, bias, stride, offset):
+    """stride and offset: one number for each axis."""
+    B, kernel, C = len(x), weight.shape[1:-1], weight.shape[-1]
+    starts = [
+        range(o, n - k + 1, s) for n, k, s, o in zip(x.shape[2:], kernel, stride, offset, strict=True)
+    ]  # of the patches that are whole
+    tokens = []
+    for b in range(B):
+        for corner in itertools.product(*starts):
+            token = [0.0 if bias is None else float(bias[c]) for c in range(C)]
+            for channel, *place in np.ndindex(weight.shape[:-1]):
+                pixel = float(x[(b, channel, *(a + p for a, p in zip(corner, place, strict=True)))])
+                for c in range(C):
+                    token[c] += pixel * float(weight[(channel, *place, c)])
+            tokens.append(token)
+    return np.array(tokens).reshape(B, -1, C) if B else np.zeros((0, math.prod(len(s) for s in starts), C))
