@@ -1,4 +1,4 @@
-"""What a trained model can do, in numbers: retrieval, captions, zero-shot classes. Each beside what chance would give."""
+"""What a trained model can do, in numbers: retrieval, captions, zero-shot classes, each beside chance."""
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def open_examples(model, data, split=None, labels=None, limit=None, batch_size=6
 
 
 def embed(model, examples, batch_size=64, views=1):
-    """(pictures (N, C), texts (N, C)) as unit vectors; `views` above 1 averages over slightly shifted copies of a picture."""
+    """(pictures (N, C), texts (N, C)) as unit vectors.   views: average over so many shifted copies of a picture"""
     pictures, texts = [], []
     with no_grad():
         for b in range(0, len(examples["image"]), batch_size):
@@ -74,7 +74,7 @@ def _views(images, n):
 
 
 def retrieval(model, examples, gallery=None, views=1):
-    """R@1, R@5, median rank and chance in both directions; with a gallery, the raw pixels' nearest neighbour beside them.
+    """R@1, R@5, median rank and chance in both directions; with a gallery, what raw pixels find beside them.
 
     gallery   another picture (3, S, S) for each example: the baseline finds it by comparing pixels
     """

@@ -147,7 +147,7 @@ def load(path, device="cpu"):
 
 
 def write_beside(path, text):
-    """Writes a text file under another name and renames it: readers see the old file or the new one, never half of one."""
+    """Writes a text file under another name and renames it: readers see the old text or the new one, never half."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text)

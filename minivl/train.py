@@ -49,6 +49,7 @@ class Settings:
 
 _SCHEDULES = {"cosine": optim.warmup_cosine, "linear": optim.warmup_linear, "constant": optim.warmup_constant}
 _OPTIMIZERS = {"adamw": optim.AdamW, "adafactor": optim.Adafactor, "sgd": optim.SGD}
+_WHERE = "--set detect_anomaly=true names the op where it began"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -117,9 +118,8 @@ def _check(s):
         if getattr(s, name) < 1:
             raise ValueError(f"{name} is {getattr(s, name)}, must be at least 1")
     if s.schedule not in _SCHEDULES or s.optimizer not in _OPTIMIZERS:
-        raise ValueError(
-            f"schedule is {s.schedule!r} of {', '.join(_SCHEDULES)}; optimizer is {s.optimizer!r} of {', '.join(_OPTIMIZERS)}"
-        )
+        choices = f"{', '.join(_SCHEDULES)}; optimizer is {s.optimizer!r} of {', '.join(_OPTIMIZERS)}"
+        raise ValueError(f"schedule is {s.schedule!r} of {choices}")
     if not 0 <= s.label_fraction <= 1:
         raise ValueError(f"label_fraction is {s.label_fraction}, must be between 0 and 1")
 
@@ -149,7 +149,8 @@ def _steps(model, source, run, s, device, quiet):
     pictures = dict(context_length=c.context, image_size=c.image_size, mean=c.image_mean, std=c.image_std)
     batches = Batches(
         source, model.tokenizer, s.batch_size, seed=s.seed, workers=s.workers, start_step=begin * s.accumulate,
-        augment=Augment().scaled(s.augment) if s.augment else None, caption=_caption_or_labels(s.label_fraction), **pictures,
+        augment=Augment().scaled(s.augment) if s.augment else None,
+        caption=_caption_or_labels(s.label_fraction), **pictures,
     )  # fmt: skip
     watch = detect_anomaly if s.detect_anomaly else nullcontext
     done = begin
@@ -184,7 +185,7 @@ def _steps(model, source, run, s, device, quiet):
 
 
 def _gradients(model, batches, s, step, device):
-    """Adds up the gradients of one step's batches in the parameters; returns the mean of each loss, as plain numbers."""
+    """Adds up the gradients of one step's batches in the parameters; returns the mean of each loss, as numbers."""
     model.zero_grad()
     means = {}
     random = np.random.default_rng([s.seed, step]) if getattr(model.config, "dropout", 0) else None
@@ -196,9 +197,7 @@ def _gradients(model, batches, s, step, device):
             if name.endswith("loss"):
                 means[name] = means.get(name, 0.0) + value.item() / s.accumulate
         if not np.isfinite(out["loss"].item()):
-            raise FloatingPointError(
-                f"step {step + 1}: the loss is {out['loss'].item()}; --set detect_anomaly=true names the op where it began"
-            )
+            raise FloatingPointError(f"step {step + 1}: the loss is {out['loss'].item()}; {_WHERE}")
         try:
             (out["loss"] * (1 / s.accumulate)).backward()
         except AnomalyError as error:
@@ -210,9 +209,7 @@ def _clip(named, most, step):
     try:
         return optim.clip_grad_norm(named, most)
     except FloatingPointError as error:
-        raise FloatingPointError(
-            f"step {step + 1}: {error}; --set detect_anomaly=true names the op where it began"
-        ) from None
+        raise FloatingPointError(f"step {step + 1}: {error}; {_WHERE}") from None
 
 
 def _caption_or_labels(fraction):
