@@ -1,11 +1,11 @@
-"""Arrays, on either device and on every core. The only file that imports CuPy, and the only one that knows of threads.
+"""Arrays, on either device and on every core. The only file that imports CuPy.
 
-Everything above this file is written once, for NumPy and for CuPy: `array_module(x)` gives the module that x belongs to.
+Everything above this file is written once, for NumPy and for CuPy: `array_module(x)` gives the module of x.
 
 How the cores are used. Large work is cut into chunks of a few rows, small enough that the temporaries of a formula stay
-in a core's second-level cache; the cores take chunks until none is left. Where the cuts fall depends on the shapes alone,
-never on the number of cores, and partial sums are added in the order of the chunks: the same input gives the same bits on
-one core and on sixty-four. Matrix products are cut the same way, each piece a single-threaded call of BLAS.
+in a core's cache; the cores take chunks until none is left. Where the cuts fall depends on the shapes alone, never on
+the number of cores, and partial sums are added in the order of the chunks: the same input gives the same bits on one
+core and on sixty-four. Matrix products are cut the same way, each piece a single-threaded call of BLAS.
 """
 
 import ctypes
@@ -17,8 +17,10 @@ import threading
 
 import numpy as np
 
-CHUNK_BYTES = 1 << 17  # of one array; a formula has about five of them in use, and a second-level cache holds 1 MB
-PRODUCT_FLOPS = 1 << 25  # of one piece of a matrix product: about a quarter of a millisecond on one core
+from . import blas
+
+CHUNK_BYTES = 1 << 19  # of one array, at most: larger ones leave the cache, smaller ones have threads wait for Python
+PRODUCT_FLOPS = 1 << 23  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------------
@@ -41,7 +43,7 @@ def device_of(x):
 def to_device(x, device):
     """`x` on 'cpu' or 'cuda'; x itself where it is there already.
 
-    Raises ModuleNotFoundError where CuPy is not installed and RuntimeError where it finds no GPU, both saying what to do.
+    Raises ModuleNotFoundError where CuPy is not installed, RuntimeError where it finds no GPU; both say what to do.
     """
     if device == "cpu":
         return x.get() if on_gpu(x) else np.asarray(x)
@@ -75,7 +77,7 @@ def cores():
     for name in ("MINIVL_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text:
-            if not text.isdigit() or int(text) < 1:
+            if not (text.isascii() and text.isdecimal()) or int(text) < 1:
                 raise ValueError(f"{name}: got {text!r}, must be a whole number of threads, at least 1")
             return int(text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -84,8 +86,8 @@ def cores():
 def parallel(body, chunks):
     """Calls body(chunk) for each of `chunks`, on all cores, and returns when all are done.
 
-    The calling thread works too, so that a machine with one core has no second thread. A call from within a chunk runs in
-    its own thread. The first exception is raised here, after the others have finished.
+    The calling thread works too, so that a machine with one core has no second thread. A call from within a chunk runs
+    in its own thread. The first exception is raised here, after the others have finished.
     """
     chunks = list(chunks)
     threads = 1 if len(chunks) < 2 or getattr(_here, "inside", False) else min(cores(), len(chunks))
@@ -131,7 +133,7 @@ _hiring = threading.Lock()
 
 
 def _staff(wanted):
-    """Starts threads until there are `wanted` of them; they live as long as the process, asleep when there is no work."""
+    """Starts threads until there are `wanted` of them; they live as long as the process, asleep between jobs."""
     with _hiring:
         while len(_threads) < wanted:
             thread = threading.Thread(target=_serve, args=(_waiting,), name=f"minivl-{len(_threads)}", daemon=True)
@@ -153,62 +155,23 @@ def _forget_threads():
     _single_threaded_blas.reset()
 
 
-class _SingleThreadedBLAS:
-    """While any chunk is at work, NumPy's BLAS uses one thread a call; afterwards as many as before.
-
-    Our threads and those of BLAS would otherwise fight for the same cores, and BLAS might cut a product in another place
-    on a machine with another number of cores. NumPy's own OpenBLAS is told through ctypes; any other BLAS is left alone.
-    """
-
-    def __init__(self):
-        self.get = self.set = None
-        self.looked = False
-        self.reset()
-
-    def reset(self):
-        self.lock, self.users, self.before = threading.Lock(), 0, 1
-
-    def __enter__(self):
-        if not self.looked:
-            self.looked, (self.get, self.set) = True, openblas_threads()
-        if self.set is not None:
-            with self.lock:
-                if self.users == 0:
-                    self.before = self.get()
-                    self.set(1)
-                self.users += 1
-
-    def __exit__(self, *exception):
-        if self.set is not None:
-            with self.lock:
-                self.users -= 1
-                if self.users == 0:
-                    self.set(self.before)
-
-
-def openblas_threads():
-    """The functions (get, set) of the OpenBLAS that NumPy has loaded, or (None, None)."""
-    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    for name in names:
-        if "openblas" in name:
-            library = ctypes.CDLL(os.path.join(folder, name))
-            for prefix, suffix in (
-                ("scipy_openblas", "64_"),
-                ("openblas", "64_"),
-                ("scipy_openblas", ""),
-                ("openblas", ""),
-            ):
-                get = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
-                set = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
-                if get is not None and set is not None:
-                    return get, set
-    return None, None
-
-
-_single_threaded_blas = _SingleThreadedBLAS()
+_single_threaded_blas = blas.SingleThreaded()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
+
+
+def keep_freed_memory():
+    """Has the C library (glibc) keep freed memory for the next step instead of giving it back to the system, for good.
+
+    A training step allocates what the step before has freed. Fresh pages from the system cost as much as a layer.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # not glibc
+        return
+    mallopt(-4, 0)  # M_MMAP_MAX: no allocation gets pages of its own
+    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: give back only what is beyond a gigabyte
+    mallopt(-2, 1 << 26)  # M_TOP_PAD: ask for more at a time
 
 
 # ---- a few rows at a time --------------------------------------------------------------------------------------------
@@ -217,6 +180,12 @@ if hasattr(os, "register_at_fork"):
 def slices(n, step):
     """range(n) in slices of `step`: where the cuts fall is a matter of n and step only."""
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def evenly(n, pieces):
+    """range(n) in so many slices of nearly one length; an even number of them, since most machines have even cores."""
+    pieces = max(1, min(n, pieces + pieces % 2 if pieces > 1 else pieces))
+    return slices(n, max(1, -(-n // pieces)))
 
 
 def rowwise(formula, *arrays, sums=0):
@@ -232,9 +201,8 @@ def rowwise(formula, *arrays, sums=0):
     leading = arrays[0].shape[:-1]
     rows = int(np.prod(leading))
     flat = [a.reshape(rows, a.shape[-1]) for a in arrays]
-    row_bytes = max((a.shape[-1] * a.itemsize for a in flat), default=1)
-    step = max(1, CHUNK_BYTES // max(1, row_bytes))
-    if rows <= step or on_gpu(arrays[0]):
+    chunks = _chunks(rows, max(a.nbytes for a in flat))
+    if len(chunks) < 2 or on_gpu(arrays[0]):
         results = formula(*flat)
         results = results if isinstance(results, tuple) else (results,)
         joined = len(results) - sums
@@ -254,7 +222,7 @@ def rowwise(formula, *arrays, sums=0):
             into[chunk] = r
         partial[chunk.start] = results[joined:]
 
-    parallel(work, slices(rows, step))
+    parallel(work, chunks)
     totals = [
         sum(parts[1:], start=parts[0]) for parts in zip(*(partial[start] for start in sorted(partial)), strict=True)
     ]
@@ -262,14 +230,19 @@ def rowwise(formula, *arrays, sums=0):
     return results[0] if len(results) == 1 else tuple(results)
 
 
+def _chunks(n, nbytes):
+    """How n rows, or numbers, of `nbytes` in all are cut: not at all below half a chunk, else at least in two."""
+    return evenly(n, 1 if nbytes < CHUNK_BYTES // 2 else max(2, -(-nbytes // CHUNK_BYTES)))
+
+
 def elementwise(formula, *arrays):
     """formula(*arrays) for arrays of one shape, a chunk of elements at a time on all cores."""
     x = arrays[0]
-    step = CHUNK_BYTES // x.itemsize
-    if x.size <= step or on_gpu(x):
-        return formula(*arrays)
     shape = x.shape
-    flat = [a.reshape(-1) for a in arrays]
+    chunks = _chunks(x.size, x.nbytes)
+    if shape and (len(chunks) < 2 or on_gpu(x)):
+        return formula(*arrays)
+    flat = [a.reshape(-1) for a in arrays]  # a number without axes too: what NumPy makes of two such is no array
     parts, allocating = [], threading.Lock()
 
     def work(chunk):
@@ -277,11 +250,11 @@ def elementwise(formula, *arrays):
         results = results if isinstance(results, tuple) else (results,)
         with allocating:
             if not parts:
-                parts.extend(np.empty(x.size, r.dtype) for r in results)
+                parts.extend(array_module(x).empty(x.size, r.dtype) for r in results)
         for into, r in zip(parts, results, strict=True):
             into[chunk] = r
 
-    parallel(work, slices(x.size, step))
+    parallel(work, chunks)
     results = tuple(p.reshape(shape) for p in parts)
     return results[0] if len(results) == 1 else results
 
@@ -297,13 +270,15 @@ def matmul(a, b, bias=None):
             out[rows, columns] += bias[columns]
 
     # Cut the longer side of the product, and never so thin that packing the other factor costs more than it earns.
-    width = max(128, PRODUCT_FLOPS // max(1, 2 * K * min(M, N)))
+    flops, longer = 2 * M * N * K, max(M, N)
+    most = max(longer // 128, min(2, longer // 64))
+    chunks = evenly(longer, max(1, min(most, flops // min(max(flops // 8, PRODUCT_FLOPS), 8 * PRODUCT_FLOPS))))
     if on_gpu(a):
         piece(slice(None))
     elif M >= N:
-        parallel(piece, slices(M, width))
+        parallel(piece, chunks)
     else:
-        parallel(lambda columns: piece(slice(None), columns), slices(N, width))
+        parallel(lambda columns: piece(slice(None), columns), chunks)
     return out
 
 

@@ -1,6 +1,7 @@
 """What minivl finds on this machine, and what to do about what it does not find."""
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import sys
 
 import numpy as np
 
-from . import __version__, array
+from . import __version__, array, blas
 
 _EXTRAS = {
     "matplotlib": "tutorials",
@@ -35,10 +36,10 @@ def report():
 
 
 def _blas():
-    get, _ = array.openblas_threads()
-    return (
-        "OpenBLAS, its threads follow ours" if get else "not NumPy's own OpenBLAS: set its threads to 1 for equal bits"
-    )
+    if blas.kernels() is None:
+        return "not NumPy's own OpenBLAS: set its threads to 1 for equal bits"
+    pinned = " (OPENBLAS_CORETYPE is set)" if os.environ.get("OPENBLAS_CORETYPE") else ""
+    return f"OpenBLAS with kernels for {blas.kernels()}{pinned}"
 
 
 def _gpu():

@@ -3,7 +3,7 @@
 from ..array import array_module, on_gpu, parallel, slices
 from ..tensor import op, unbroadcast
 
-_SCORES = 1 << 16  # held at a time: a quarter of a megabyte, so that a block of scores stays in a core's cache
+_SCORES = 1 << 17  # held at a time: half a megabyte, so that a block of scores stays in a core's cache
 _KEPT = 1 << 16  # scores a head up to which the weights are kept for backward; longer sequences compute them again
 
 
@@ -19,8 +19,8 @@ def attention(q, k, v, mask=None, bias=None, scale=None):
     ->      (B, H, Tq, D). A query that may attend to nothing gets 0.
 
     Self-attention passes one sequence three times; cross-attention passes text as q, a picture as k and v; causal,
-    bidirectional and prefix are masks. Scores are worked out a block at a time: the full (Tq, Tk) table of a long sequence
-    is never in memory.
+    bidirectional and prefix are masks. Scores are worked out a block at a time: the full (Tq, Tk) table of a long
+    sequence is never in memory.
     """
     xp = array_module(q)
     (B, H, Tq, D), Tk = q.shape, k.shape[2]
@@ -81,9 +81,8 @@ def attention(q, k, v, mask=None, bias=None, scale=None):
                 ds *= w
                 if bias is not None:
                     parts[_place(b, h, t)] = _over_block(bias, (b, h, t), ds)
-                ds *= scale
-                xp.matmul(ds, k[group], out=dq[b, h, t])
-                dk[group] += xp.matmul(ds.swapaxes(-1, -2), q[b, h, t])
+                dq[b, h, t] = xp.matmul(ds, k[group]) * scale
+                dk[group] += xp.matmul(ds.swapaxes(-1, -2), q[b, h, t] * scale)
 
         parallel(backward, groups)
         return dq, dk, dv, None, None if bias is None else _put_together(parts, bias)
@@ -92,7 +91,7 @@ def attention(q, k, v, mask=None, bias=None, scale=None):
 
 
 def _blocks(full):
-    """How (B, H, Tq, Tk) scores are cut: groups of (examples, heads), which are spread over the cores, and rows of each.
+    """How (B, H, Tq, Tk) scores are cut: groups of (examples, heads), spread over the cores, and rows of each.
 
     A group has whole examples, or one example and some of its heads; only if one head is too much are its rows cut.
     """

@@ -11,8 +11,8 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
     logits (..., V)   target (...) of integers in 0 .. V-1, or ignore_index   ->   one number; 0 if no row counts
 
     q is 1 at the target and 0 elsewhere; with label smoothing s (Szegedy et al. 2016, arXiv 1512.00567, sec. 7) it is
-    1 - s + s/V there and s/V elsewhere. dlogits = (softmax(logits) - q) / rows: worked out with the loss in one pass over
-    the logits, whose softmax is wanted for both.
+    1 - s + s/V there and s/V elsewhere. dlogits = (softmax(logits) - q) / rows: worked out with the loss in one pass
+    over the logits, whose softmax is wanted for both.
     """
     xp, V, s = array_module(logits), logits.shape[-1], label_smoothing
     if target.shape != logits.shape[:-1] or target.dtype.kind not in "iu":
@@ -20,11 +20,11 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
             f"cross_entropy: logits {logits.shape} need integer targets {logits.shape[:-1]}, "
             f"got {target.dtype} {target.shape}"
         )
-    if not 0 <= s < 1:
+    if s < 0 or s >= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {s}, must be at least 0 and below 1")
     counted = target != ignore_index
     chosen = target[counted]
-    if chosen.size and not (0 <= int(chosen.min()) and int(chosen.max()) < V):
+    if chosen.size and (int(chosen.min()) < 0 or int(chosen.max()) >= V):
         raise IndexError(
             f"cross_entropy: targets from {int(chosen.min())} to {int(chosen.max())}, must be in 0 to {V - 1}"
         )
@@ -43,9 +43,9 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
             loss -= s * z.mean(-1, keepdims=True)
             p -= s / V
         p[row, target] -= 1 - s
-        p *= counted
         p /= rows
-        loss *= counted
+        p[~counted[:, 0]] = 0  # whatever stood there, a NaN too
+        loss[~counted] = 0
         return p, loss.sum(0) / rows
 
     dlogits, loss = rowwise(forward, logits, target[..., None], sums=1)

@@ -5,8 +5,8 @@ import numpy as np
 from ..array import array_module, elementwise
 from ..tensor import op
 
-# NumPy has no error function. Phi(-|x|) = t * Q(t) * exp(-x^2 / 2) with t = 1 / (1 + p |x|) and Q a polynomial, the form
-# of Abramowitz & Stegun 7.1.26. These Q were interpolated at Chebyshev points in 40 digits; tests/ops/test_gelu.py
+# NumPy has no error function. Phi(-|x|) = t * Q(t) * exp(-x^2 / 2) with t = 1 / (1 + p |x|) and Q a polynomial, the
+# form of Abramowitz & Stegun 7.1.26. These Q were interpolated at Chebyshev points in 40 digits; tests/ops/test_gelu.py
 # measures them against math.erfc: within 1e-15 in float64, and the rounding of float32.
 _P = {8: 0.21213203435596423, 4: 0.2474873734152916}
 _Q = {
