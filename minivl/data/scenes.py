@@ -1,8 +1,8 @@
 """Scenes: coloured shapes in relations, drawn from a seed, with captions whose truth can be decided.
 
-    "a red circle left of a blue square"            one record, many captions, one picture:
-    "a blue square right of a red circle"           everything that a caption says can be read off the
-    "there is a red circle; on its right, ..."      record, so "is this caption right?" has an answer
+    "a red circle left of a blue square"               one record, many captions, one picture:
+    "to the right of a red circle is a blue square"    everything that a caption says can be read off the
+    "there is a red circle; on its right, ..."         record, so "is this caption right?" has an answer
 
 A scene is a pure function of (seed, split, i): nothing is stored and nothing is downloaded.
 
@@ -23,26 +23,24 @@ from PIL import Image, ImageDraw
 
 COLOURS = {
     "red": (214, 34, 38),
-    "orange": (247, 134, 20),
     "yellow": (240, 205, 0),
     "green": (30, 145, 56),
     "blue": (32, 84, 222),
     "purple": (128, 40, 160),
-    "pink": (243, 84, 162),
     "black": (28, 28, 32),
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
-SIZES = {"small": 0.14, "large": 0.20}  # radius, as a part of the picture's side
+SIZES = {"small": 0.16, "large": 0.21}  # radius, as a part of the picture's side
 SPLITS = ("train", "val", "held-out")
 COUNTS = (0.125, 0.875, 0.0)  # how often a scene has one, two, three objects
 
 # One pair for every shape, each of another colour.
 HELD_OUT_PAIRS = (
     ("red", "star"),
-    ("orange", "circle"),
+    ("yellow", "circle"),
     ("green", "ring"),
     ("blue", "triangle"),
-    ("pink", "square"),
+    ("purple", "square"),
     ("black", "cross"),
 )
 _SEEN_PAIRS = tuple(pair for pair in itertools.product(COLOURS, SHAPES) if pair not in HELD_OUT_PAIRS)
@@ -145,7 +143,8 @@ def _place(random, pairs, across):
     """Objects one after another along the main axis, jittered across it by less than makes the relation doubtful."""
     n = len(pairs)
     sizes = ["small" if n > 2 or random.random() < 0.5 else "large" for _ in pairs]
-    radii = np.array([SIZES[size] for size in sizes]) * random.uniform(0.92, 1.08, n)
+    room = 0.9 if n > 2 else 1.0  # three in a row are a little smaller
+    radii = np.array([SIZES[size] for size in sizes]) * room * random.uniform(0.93, 1.07, n)
 
     free = 1 - 2 * radii.sum() - _GAP * (n + 1)
     before = np.cumsum(random.dirichlet(np.ones(n + 1)))[:-1] * free  # the free room is cut at random
@@ -170,30 +169,38 @@ def _place(random, pairs, across):
 # One table is read in two directions: filled in it gives captions, turned into regular expressions it parses them.
 
 _ONE = ("{a}", "there is {a}", "only {a}")
-_TWO = (  # each says: a is (left, right, above, below) of b
+_TWO = (  # each says: a is left of b, or right of, above, below it
     "{a} {of} {b}",
-    "{a} is {to} {b}",
-    "{to} {b} is {a}",
-    "{b} with {a} {its}",
-    "there is {b}; {its}, {a}",
+    "{a} {here} and {b} {there}",
+    "{there} {b}, {here} {a}",
+    "{beyond} {a} is {b}",
+    "there is {a}; {its}, {b}",
 )
 _THREE = ("{a}, {b} and {c} from {way}", "from {way} there are {a}, {b} and {c}")
 _PHRASES = {
     "of": {"left": "left of", "right": "right of", "above": "above", "below": "below"},
-    "to": {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"},
-    "its": {"left": "on its left", "right": "on its right", "above": "above it", "below": "below it"},
+    "here": {"left": "on the left", "right": "on the right", "above": "at the top", "below": "at the bottom"},
+    "there": {"left": "on the right", "right": "on the left", "above": "at the bottom", "below": "at the top"},
+    "beyond": {"left": "to the right of", "right": "to the left of", "above": "below", "below": "above"},
+    "its": {"left": "on its right", "right": "on its left", "above": "below it", "below": "above it"},
     "way": {"left": "left to right", "right": "right to left", "above": "top to bottom", "below": "bottom to top"},
 }
 _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
 
-def captions(scene, *, sizes=False):
-    """Every caption of the grammar that is right for the scene, the plainest first.   sizes: say small and large."""
+def captions(scene, *, sizes=False, both_orders=False):
+    """Captions of the grammar that are right for the scene, the plainest first.
+
+    sizes         say small and large
+    both_orders   start from the second object too: "a blue square right of a red circle". To write such a caption, a
+                  model must find again the object that it has named; in reading order it need only look at one place
+                  after the other, which it learns much sooner.
+    """
     names = [_noun(item.size if sizes else None, item.colour, item.shape) for item in scene.items]
-    relation = "left" if scene.across else "above"
     if len(names) == 1:
         return [t.format(a=names[0]) for t in _ONE]
-    readings = ((names, relation), (names[::-1], _OPPOSITE[relation]))
+    relation = "left" if scene.across else "above"
+    readings = [(names, relation), (names[::-1], _OPPOSITE[relation])][: 1 + both_orders]
     templates = _TWO if len(names) == 2 else _THREE
     return [_fill(t, some, r) for t in templates for some, r in readings]
 
@@ -205,16 +212,17 @@ def parse(caption):
     before a punctuation mark (tokenizers put one) and a final full stop do not count.
     """
     text = re.sub(r"\s+(?=[,;.])", "", " ".join(caption.lower().split())).removesuffix(".")
-    for pattern, field in _patterns():
+    for template, pattern, field in _patterns():
         if not (match := pattern.fullmatch(text)):
             continue
         said = match.groupdict()
-        things = [_thing(said[name]) for name in "abc" if name in said]
-        if None in things:
-            return None
+        names = [said[name] for name in "abc" if name in said]
+        things = [_thing(name) for name in names]
         if field is None:
             return None, tuple(things)
         relation = next(r for r, phrase in _PHRASES[field].items() if phrase == said[field])
+        if _fill(template, names, relation) != text:  # "on the left and ... on the left"
+            return None
         in_order = things if relation in ("left", "above") else things[::-1]
         return relation in ("left", "right"), tuple(in_order)
     return None
@@ -243,15 +251,13 @@ def _meaning(scene):
 
 
 def _noun(size, colour, shape):
-    words = " ".join(filter(None, (size, colour, shape)))
-    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
+    return " ".join(filter(None, ("a", size, colour, shape)))
 
 
 def _thing(noun):
-    """(size or None, colour, shape) of "a small red circle"; None if the article does not fit."""
+    """(size or None, colour, shape) of "a small red circle"."""
     *size, colour, shape = noun.split()[1:]
-    thing = (size[0] if size else None, colour, shape)
-    return thing if _noun(*thing) == noun else None
+    return size[0] if size else None, colour, shape
 
 
 def _fill(template, names, relation):
@@ -261,14 +267,14 @@ def _fill(template, names, relation):
 
 @functools.cache
 def _patterns():
-    """The grammar as (regular expression, the field that holds the relation)."""
-    noun = rf"an? (?:(?:{'|'.join(SIZES)}) )?(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})"
+    """The grammar as (template, regular expression, the field that holds the relation or None)."""
+    noun = rf"a (?:(?:{'|'.join(SIZES)}) )?(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})"
     compiled = []
     for template in (*_ONE, *_TWO, *_THREE):
         field = next((f for f in _PHRASES if f"{{{f}}}" in template), None)
         groups = {name: f"(?P<{name}>{noun})" for name in "abc"}
         groups |= {f: f"(?P<{f}>{'|'.join(choices.values())})" for f, choices in _PHRASES.items()}
-        compiled.append((re.compile(template.format(**groups)), field))
+        compiled.append((template, re.compile(template.format(**groups)), field))
     return tuple(compiled)
 
 

@@ -17,6 +17,7 @@ from minivl.data.scenes import (
     describes,
     draw,
     parse,
+    redraw,
     scene,
 )
 
@@ -45,35 +46,40 @@ def swapped(text, a, b):
 
 
 @pytest.mark.parametrize("sizes", [False, True])
-def test_every_caption_of_a_scene_describes_it_and_no_two_are_equal(sizes):
+@pytest.mark.parametrize("both_orders", [False, True])
+def test_every_caption_of_a_scene_describes_it_and_no_two_are_equal(sizes, both_orders):
     for s in some(300):
-        said = captions(s, sizes=sizes)
-        assert len(set(said)) == len(said) == {1: 3, 2: 10, 3: 4}[len(s.items)]
+        said = captions(s, sizes=sizes, both_orders=both_orders)
+        n = len(s.items)
+        assert len(set(said)) == len(said) == {1: 3, 2: 5, 3: 2}[n] * (2 if both_orders and n > 1 else 1)
         assert all(describes(c, s) for c in said), said
 
 
 def test_the_examples_of_the_documentation():
     place = {"size": "small", "y": 0.5, "radius": 0.14, "rgb": (0, 0, 0)}
     items = (scenes.Item("red", "circle", x=0.3, **place), scenes.Item("blue", "square", x=0.7, **place))
-    assert captions(scenes.Scene("one", items, True, ((255,) * 3,) * 2)) == [
+    s = scenes.Scene("one", items, True, ((255,) * 3,) * 2)
+    assert captions(s) == [
         "a red circle left of a blue square",
-        "a blue square right of a red circle",
-        "a red circle is to the left of a blue square",
-        "a blue square is to the right of a red circle",
-        "to the left of a blue square is a red circle",
+        "a red circle on the left and a blue square on the right",
+        "on the right a blue square, on the left a red circle",
         "to the right of a red circle is a blue square",
-        "a blue square with a red circle on its left",
-        "a red circle with a blue square on its right",
-        "there is a blue square; on its left, a red circle",
         "there is a red circle; on its right, a blue square",
     ]
+    assert set(captions(s, both_orders=True)) - set(captions(s)) == {
+        "a blue square right of a red circle",
+        "a blue square on the right and a red circle on the left",
+        "on the left a red circle, on the right a blue square",
+        "to the left of a blue square is a red circle",
+        "there is a blue square; on its left, a red circle",
+    }
 
 
 def test_captions_with_a_swapped_colour_shape_or_relation_are_wrong():
     for s in some(200, counts=(0, 1, 0)):
         (c1, s1), (c2, s2) = pairs(s)
-        for caption in captions(s):
-            wrong = [swapped(caption, "left", "right"), swapped(caption, "above", "below")]
+        for caption in captions(s, both_orders=True):
+            wrong = [swapped(caption, *p) for p in (("left", "right"), ("above", "below"), ("top", "bottom"))]
             wrong += [swapped(caption, c1, c2)] if c1 != c2 else []
             wrong += [swapped(caption, s1, s2)] if s1 != s2 else []
             assert not any(describes(w, s) for w in wrong if w != caption)
@@ -81,7 +87,7 @@ def test_captions_with_a_swapped_colour_shape_or_relation_are_wrong():
 
 def test_changing_any_one_word_that_carries_meaning_makes_a_caption_wrong():
     for s in some(40):
-        for caption in captions(s):
+        for caption in captions(s, both_orders=True):
             words = caption.split()
             for k, word in enumerate(words):
                 for others in (COLOURS, SHAPES):
@@ -94,12 +100,12 @@ def test_a_caption_of_another_scene_is_wrong_unless_it_means_the_same():
     drawn = some(60)
     for a, b in itertools.permutations(drawn, 2):
         same = pairs(a) == pairs(b) and (len(a.items) == 1 or a.across == b.across)
-        assert all(describes(c, b) == same for c in captions(a))
+        assert all(describes(c, b) == same for c in captions(a, both_orders=True))
 
 
 def test_a_size_may_be_left_out_but_not_be_wrong():
     s = next(s for s in some(50, counts=(0, 1, 0)) if s.items[0].size != s.items[1].size)
-    for caption in captions(s, sizes=True):
+    for caption in captions(s, sizes=True, both_orders=True):
         assert describes(caption, s) and not describes(swapped(caption, "small", "large"), s)
 
 
@@ -115,8 +121,9 @@ def test_a_size_may_be_left_out_but_not_be_wrong():
         "a red circle left of a blue square left of a green star",
         "a red circle next to a blue square",
         "a red hexagon left of a blue square",
-        "an red circle left of a blue square",
-        "a orange circle",
+        "an red circle",
+        "a red circle on the left and a blue square on the left",
+        "a red circle on the left and a blue square at the bottom",
         "a circle red",
         "two red circles",
         "a red circle\nleft of a blue square; a",
@@ -133,11 +140,9 @@ def test_what_a_tokenizer_does_to_spaces_and_capitals_does_not_count():
     plain = parse("there is a red circle; on its right, a blue square")
     assert plain == (True, ((None, "red", "circle"), (None, "blue", "square")))
     assert parse("  There is a red circle ; on its right , a blue  square . ") == plain
-    assert parse("to the right of a small red circle is a blue square") == (
-        True,
-        (("small", "red", "circle"), (None, "blue", "square")),
-    )
-    assert parse("an orange ring") == (None, ((None, "orange", "ring"),))
+    said = parse("a large red circle at the bottom and a blue square at the top")
+    assert said == (False, ((None, "blue", "square"), ("large", "red", "circle")))
+    assert parse("a purple ring") == (None, ((None, "purple", "ring"),))
 
 
 # ---- splits
@@ -200,7 +205,7 @@ def test_objects_lie_inside_apart_and_clearly_in_their_relation():
             assert item.radius <= item.x <= 1 - item.radius and item.radius <= item.y <= 1 - item.radius
         for a, b in itertools.pairwise(s.items):
             along, aside = (b.x - a.x, b.y - a.y) if s.across else (b.y - a.y, b.x - a.x)
-            assert along >= a.radius + b.radius and abs(aside) <= 0.5 * along + 1e-9
+            assert along >= a.radius + b.radius and abs(aside) <= 0.4 * along + 1e-9
 
 
 def test_every_colour_stands_out_from_every_background():
@@ -241,6 +246,13 @@ def test_edges_are_smooth_and_drawing_repeats():
     assert draw(s).tobytes() == draw(s).tobytes()
     grey = np.asarray(draw(s))[..., 0]
     assert ((grey > 20) & (grey < 235)).sum() > 20
+
+
+def test_a_scene_drawn_anew_means_the_same_and_looks_different():
+    for s in some(50):
+        other = redraw(s, np.random.default_rng(0))
+        assert all(describes(c, other) for c in captions(s))
+        assert np.abs(np.asarray(draw(other)).astype(int) - np.asarray(draw(s))).mean() > 3
 
 
 def test_throughput_is_printed(capsys):
