@@ -94,6 +94,15 @@ def test_calls_within_calls(threads):
     assert sorted(done) == [(i, j) for i in range(5) for j in range(5)]
 
 
+def test_a_call_within_a_call_stays_in_its_thread(threads):
+    def body(chunk):
+        here, seen = threading.get_ident(), []
+        array.parallel(lambda c: (time.sleep(0.001), seen.append(threading.get_ident())), range(4))
+        assert seen == [here] * 4
+
+    array.parallel(body, range(4))
+
+
 def test_calls_from_several_threads(threads):
     results = {}
 
@@ -194,6 +203,14 @@ def test_rowwise(random, monkeypatch, threads, chunk_bytes):
     np.testing.assert_allclose(squares, (y * y).sum(), rtol=1e-13)
     np.testing.assert_array_equal(array.rowwise(np.negative, x), -x)
     np.testing.assert_allclose(array.sum_rows(x.reshape(20, 3)), x.reshape(20, 3).sum(0), rtol=1e-13)
+
+
+def test_sums_do_not_depend_on_who_is_first(monkeypatch):
+    monkeypatch.setattr(array, "CHUNK_BYTES", 8)
+    x = np.array([[1e16], [1.0], [-1e16], [1.0]])
+    total = array.sum_rows(x)
+    monkeypatch.setattr(array, "parallel", lambda body, chunks: [body(c) for c in list(chunks)[::-1]])
+    assert array.sum_rows(x) == total
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 5), (0, 4)])

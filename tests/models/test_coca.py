@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minivl import Tensor, gradcheck, nn, no_grad, ops, trace
+from minivl.generate import generate
 from minivl.models.coca import CoCa, Config, PooledClassifier, label_prompt
 from minivl.optim import AdamW
 from minivl.weights import load_safetensors, save_safetensors
@@ -262,6 +263,20 @@ def test_twins_are_no_negatives():
     assert twins == pytest.approx(0, abs=1e-12) and plain > 0.1
 
 
+def test_smoothed_captions():
+    out, smooth = (arrays(model(label_smoothing=s)(batch())) for s in (0.0, 0.1))
+    log_p = log_softmax(out["logits"])
+    spread = [log_p[b, t].mean() for b in range(3) for t in range(LENGTHS[b] - 1)]
+    assert smooth["caption_loss"] == pytest.approx(0.9 * out["caption_loss"] - 0.1 * np.mean(spread), rel=1e-12)
+    assert smooth["contrastive_loss"] == out["contrastive_loss"]
+
+
+def test_dropout_is_behind_every_branch():
+    with trace() as ran:
+        model(dropout=0.1)(batch(), np.random.default_rng(0))
+    assert sum(r.op == "dropout" for r in ran) == 2 + 2 + 2 * 3  # ViT, unimodal, multimodal
+
+
 def test_dropout_and_checkpointing():
     def run(checkpointed, seed, dropout=0.3):
         m = model(np.float32, dropout=dropout, checkpointed=checkpointed)
@@ -424,6 +439,27 @@ def test_a_beam_of_one_is_greedy_and_wider_beams_are_no_worse():
         np.testing.assert_array_equal(greedy[b], one[b])
         if greedy[b][-1] == 2 and two[b][-1] == 2 and many[b][-1] == 2:
             assert log_p(image, many[b]) >= max(log_p(image, greedy[b]), log_p(image, two[b])) - 1e-12
+
+
+@pytest.mark.parametrize("beams", [2, 3, 5])
+def test_beam_search_with_a_cache_is_that_without(beams):
+    m, images = model(seed=3, context=12), batch()["image"]  # long texts, between which the beams change places
+    with no_grad():
+        memory = m.look(images)[1][np.repeat(np.arange(3), beams)]
+        read = np.empty((3 * beams, 0), int)
+
+        def step(tokens):
+            nonlocal read
+            read = np.concatenate([read, tokens], axis=1)
+            return m.decode(read, memory).data[:, -1]
+
+        def select(rows):
+            nonlocal read
+            read = read[rows]
+
+        expected = generate(step, np.ones((3, 1), int), end=2, max_tokens=11, beams=beams, select=select)
+    for found, text in zip(m.generate(images, beams=beams), expected, strict=True):
+        np.testing.assert_array_equal(found, text)
 
 
 def test_prompts_lengths_and_sampling():

@@ -158,6 +158,22 @@ def test_same_bits_on_any_number_of_threads(random, monkeypatch, scores, kept):
     assert len(seen) == 1
 
 
+def test_blocks_may_be_worked_out_in_any_order(random, monkeypatch):
+    monkeypatch.setattr(attention_file, "_SCORES", 1)
+    arrays = [a.astype(np.float32) for a in (*qkv(random, B=9), random.standard_normal((1, 1, 4, 4)))]
+    d = random.standard_normal((9, 2, 4, 3)).astype(np.float32)
+
+    def run():
+        tensors = [Tensor(a, requires_grad=True) for a in arrays]
+        out = ops.attention(*tensors[:3], bias=tensors[3])
+        out.backward(d)
+        return [out.data.tobytes(), *(t.grad.tobytes() for t in tensors)]
+
+    forwards = run()
+    monkeypatch.setattr(attention_file, "parallel", lambda body, chunks: [body(c) for c in list(chunks)[::-1]])
+    assert run() == forwards
+
+
 def test_a_long_sequence_does_not_hold_all_its_scores(random, monkeypatch):
     """T = 1,500 in float32: the table of scores of both heads alone would take 18 MB."""
     monkeypatch.setenv("MINIVL_THREADS", "1")

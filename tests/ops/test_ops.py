@@ -365,6 +365,14 @@ def test_normalising_nothing():
     assert y.data.tolist() == [[0, 0], [0.6, 0.8]] and np.isfinite(x.grad).all()
 
 
+def test_what_is_too_short_to_normalise_is_only_stretched():
+    x = Tensor(np.array([3e-13, 4e-13]), requires_grad=True)
+    y = ops.normalize(x)
+    y.backward(np.array([1.0, 2.0]))
+    np.testing.assert_allclose(y.data, [0.3, 0.4])
+    np.testing.assert_allclose(x.grad, [1e12, 2e12])
+
+
 def test_layernorm_of_equal_numbers_gives_the_bias(random):
     x = Tensor(np.full((2, 8), 7.0, np.float32), requires_grad=True)
     y = ops.layernorm(x, random.random(8).astype("f"), np.arange(8, dtype="f"))
