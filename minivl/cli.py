@@ -7,100 +7,170 @@ An error is one line that says what to do. Exit codes: 0 done, 1 it did not work
 import argparse
 import dataclasses
 import difflib
+import inspect
+import io
 import json
+import os
 import sys
+import warnings
 from pathlib import Path
 
+from . import __version__
+
 # What a user can bring about; anything else is our mistake, and shows its traceback.
-_EXPECTED = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
+_EXPECTED = (ValueError, OSError, ModuleNotFoundError, FloatingPointError, MemoryError)
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood: exit code 2."""
 
 
 def main(arguments=None):
     """Runs one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        code = options.command(options) or 0
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt as stop:
-        print(f"\nminivl: {stop}" if str(stop) else "\nminivl: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+        return _told(f"\nminivl: {stop}" if str(stop) else "\nminivl: stopped", 130)
+    except BrokenPipeError:  # the reader of our output has seen enough; nor does it want what is still in the buffer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except _EXPECTED as error:
         if options.debug:
             raise
-        print(f"minivl: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
-        return 1
-    return 0
+        return _told(f"minivl: {_one_line(error)}", 2 if isinstance(error, UsageError) else 1)
+
+
+def _told(line, code):
+    print(line, file=sys.stderr)
+    return code
+
+
+def _one_line(error):
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error or 'choose a smaller batch or model'}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors are one line too."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
+
+
+# ---- what there is to say ------------------------------------------------------------------------------------------
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="minivl", description="Vision-language models from scratch, to be read.")
+    parser = _Parser(
+        prog="minivl",
+        description="Vision-language models from scratch, to be read.",
+        epilog="Begin with: minivl demo. Each command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"minivl {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def command(name, function, help):
-        sub = commands.add_parser(name, help=help, description=help)
+    def command(name, function, help, example=None):
+        sub = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", epilog=example)
         sub.set_defaults(command=function)
         return sub
 
     sub = command("demo", demo, "train CoCa on drawn scenes for two minutes, and see what it learned")
-    sub.add_argument("--out", default="minivl-demo", help="folder of the run (default: %(default)s)")
-    sub.add_argument("--steps", type=int, help="train for so many steps instead; for a first look, 100")
+    sub.add_argument("--out", default="minivl-demo", metavar="RUN", help="folder of the run (default: %(default)s)")
+    sub.add_argument("--steps", type=_count, metavar="N", help="train for so many steps instead; for a first look, 100")
 
-    sub = command("train", train, "train a model")
-    sub.add_argument("model", help="coca")
-    sub.add_argument("--data", default="scenes", help='"scenes", or a folder, file or prefix of WebDataset shards')
-    sub.add_argument("--preset", default="tiny", help="size to start from: tiny, or a size of the paper")
-    sub.add_argument("--steps", type=int, help="how many updates of the weights")
-    sub.add_argument("--out", required=True, metavar="RUN", help="folder to write")
-    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; see --list")
-    sub.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
-    sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    sub.add_argument("--list", action=_ListSettings, nargs=0, help="print all settings and their defaults")
+    _add_train(command)
+    _add_evaluate(command)
 
-    sub = command("evaluate", evaluate, "measure a trained model")
-    sub.add_argument("run", metavar="RUN")
-    sub.add_argument("--data", default="scenes", help='"scenes" or shards')
-    sub.add_argument("--task", required=True, choices=("retrieval", "caption", "zeroshot"))
-    sub.add_argument("--split", help="of the data; for scenes val (the default) or held-out")
-    sub.add_argument("--labels", help="only examples with one of these labels, separated by commas")
-    sub.add_argument("--limit", type=int, help="at most so many examples (default: 100 scenes, or all of the shards)")
-    sub.add_argument("--gallery", help="retrieval: shards with another picture of each thing, for the pixel baseline")
-    sub.add_argument("--views", type=int, default=1, help="retrieval: average over so many shifted copies of a picture")
-    sub.add_argument("--beams", type=int, default=1, help="caption: beam search instead of greedy")
-    sub.add_argument("--json", metavar="FILE", help="write the figures there too")
-    sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    sub = command("caption", caption, "describe pictures", "Example: minivl caption RUN one.png two.jpg")
+    _add_run(sub)
+    sub.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, WebP or what else Pillow reads")
+    sub.add_argument("--beams", type=_count, default=1, metavar="N", help="beam search instead of greedy")
 
-    sub = command("caption", caption, "describe pictures")
-    sub.add_argument("run", metavar="RUN")
-    sub.add_argument("images", metavar="IMAGE", nargs="+")
-    sub.add_argument("--beams", type=int, default=1)
+    example = 'Example: minivl retrieve RUN "a red apple" --data emoji/twitter'
+    sub = command("retrieve", retrieve, "find the pictures that fit a text, and write them on a contact sheet", example)
+    _add_run(sub)
+    sub.add_argument("text", metavar="TEXT", help="what to look for")
+    _add_data(sub, "scenes")
+    sub.add_argument("--top", type=_count, default=12, metavar="N", help="how many pictures (default: %(default)s)")
+    sub.add_argument("--limit", type=_count, metavar="N", help="search only the first N pictures")
+    sub.add_argument("--out", default="retrieved.png", metavar="FILE", help="the sheet (default: %(default)s)")
 
-    sub = command("retrieve", retrieve, "find the pictures that fit a text; writes a contact sheet")
-    sub.add_argument("run", metavar="RUN")
-    sub.add_argument("text", metavar="TEXT")
-    sub.add_argument("--data", default="scenes", help='"scenes" or shards')
-    sub.add_argument("--top", type=int, default=12, help="how many pictures (default: %(default)s)")
-    sub.add_argument("--limit", type=int, help="search only so many pictures")
-    sub.add_argument("--out", default="retrieved.png", help="the contact sheet (default: %(default)s)")
-
-    command("doctor", doctor, "what minivl finds on this machine")
+    command("doctor", doctor, "say what minivl finds on this machine")
     return parser
 
 
+def _add_train(command):
+    example = "Example: minivl train coca --data emoji/google --set width=192 --steps 2000 --out run"
+    sub = command("train", train, "train a model; what is killed or stopped by Ctrl-C goes on with --resume", example)
+    sub.add_argument("model", help="coca")
+    _add_data(sub, None)
+    sub.add_argument("--preset", metavar="SIZE", help="tiny (the default), or a size of the paper: base, large, giant")
+    sub.add_argument("--steps", type=_count, metavar="N", help="how many updates of the weights (default: 1000)")
+    sub.add_argument("--out", required=True, metavar="RUN", help="folder to write")
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; --list shows all of them"
+    )
+    sub.add_argument(
+        "--resume", action="store_true", help="go on where the run in --out stopped, as it was begun; or begin it"
+    )
+    sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
+    sub.add_argument("--list", action=_ListSettings, nargs=0, help="print all settings and their defaults, and end")
+
+
+def _add_evaluate(command):
+    example = "Example: minivl evaluate RUN --data emoji/twitter --task retrieval --gallery emoji/google"
+    sub = command("evaluate", evaluate, "measure a trained model, beside chance", example)
+    _add_run(sub)
+    _add_data(sub, "scenes")
+    tasks = "retrieval, caption, zeroshot, or frozen: a new classifier on frozen features"
+    sub.add_argument("--task", required=True, choices=("retrieval", "caption", "zeroshot", "frozen"), help=tasks)
+    sub.add_argument(
+        "--split", help="of the data; scenes have val (the default) and held-out; of shards, all if not given"
+    )
+    sub.add_argument("--labels", help="only examples with one of these labels, separated by commas")
+    sub.add_argument("--limit", type=_count, metavar="N", help="at most so many examples (default: 100 scenes; all)")
+    sub.add_argument("--gallery", metavar="DATA", help="retrieval: other pictures of the same, for the pixel baseline")
+    sub.add_argument("--views", type=_count, default=1, metavar="N", help="retrieval: average over N shifted copies")
+    sub.add_argument("--beams", type=_count, default=1, metavar="N", help="caption: beam search instead of greedy")
+    sub.add_argument("--json", metavar="FILE", help="write the figures there too")
+    sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
+
+
+def _add_run(sub):
+    sub.add_argument("run", metavar="RUN", help="folder of a trained model")
+
+
+def _add_data(sub, default):
+    text = '"scenes" (the default), or WebDataset shards: a folder, a .tar, a prefix, or a pattern'
+    sub.add_argument("--data", default=default, help=text)
+    sub.add_argument("--strict", action="store_true", help="stop at the first broken example, rather than count them")
+
+
+def _count(text):
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
 class _ListSettings(argparse.Action):
-    """--list: prints what --set can change, and ends."""
+    """--list: prints what --set can change, as the source says it, and ends."""
 
     def __call__(self, parser, namespace, values, option=None):
         from . import models
         from .train import Settings
 
         Config, _ = models.find(namespace.model or "coca")
-        for title, kind in (("training", Settings), (f"{namespace.model or 'coca'}", Config)):
-            print(f"{title}:")
-            for field in dataclasses.fields(kind):
-                print(f"  {field.name} = {field.default}")
+        for title, kind in (("training", Settings), (f"{namespace.model or 'coca'}, --preset tiny", Config)):
+            names = {field.name for field in dataclasses.fields(kind)}
+            lines = [line.strip() for line in inspect.getsource(kind).splitlines()]
+            print(f"{title}:", *(f"  {line}" for line in lines if line.partition(":")[0] in names), sep="\n")
         parser.exit()
 
 
@@ -115,32 +185,54 @@ def demo(options):
 
 def train(options):
     from . import models
-    from .train import Settings, train
+    from .run import Run
+    from .train import SettingError, Settings, train
 
-    Config, _ = models.find(options.model)
-    settings, changes = _split_settings(options.set, Settings, Config)
-    if options.steps is not None:
-        settings["steps"] = options.steps
-    train(
-        options.model,
-        data=options.data,
-        out=options.out,
-        preset=options.preset,
-        settings=Settings(**settings),
-        config=changes,
-        resume=options.resume,
-        device=options.device,
-    )
-    print(f"wrote {options.out}; next: minivl evaluate {options.out} --data {options.data} --task retrieval")
+    warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, on overflow: training looks at every loss itself
+    if options.model not in models.NAMES:
+        raise UsageError(f"model {options.model!r} is unknown, must be one of: {', '.join(models.NAMES)}")
+    settings, changes = _split_settings(options.set, Settings, models.find(options.model)[0])
+    settings |= {"steps": options.steps} if options.steps else {}
+    settings |= {"strict": True} if options.strict else {}
+    run, told = Run(options.out), {}
+    if options.resume and run.exists():  # what is not said again is as it was
+        told = run.describe()
+        known = {field.name for field in dataclasses.fields(Settings)}
+        settings = {name: value for name, value in told["settings"].items() if name in known} | settings
+    elif options.resume:
+        print(f"{options.out} holds no run yet: this begins it")
+    data = options.data or told.get("data", "scenes")
+    preset = options.preset or told.get("preset", "tiny")
+    more = dict(config=changes, resume=options.resume, device=options.device)
+    try:
+        train(options.model, data=data, out=options.out, preset=preset, settings=Settings(**settings), **more)
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+    print(f"wrote {options.out}; next: minivl evaluate {options.out} --data {data} --task retrieval")
 
 
 def evaluate(options):
     from . import load
     from .evaluate import captioning, gallery_of, open_examples, retrieval, zeroshot
+    from .frozen import frozen
 
+    for name, task in (("gallery", "retrieval"), ("views", "retrieval"), ("beams", "caption")):
+        if getattr(options, name) not in (None, 1) and options.task != task:
+            raise UsageError(f"--{name} is for --task {task}, not {options.task}")
+    if options.json and not Path(options.json).absolute().parent.is_dir():
+        raise UsageError(f"--json {options.json}: there is no such folder")
     model = load(options.run, options.device)
-    labels = options.labels.split(",") if options.labels else None
-    examples = open_examples(model, options.data, options.split, labels, options.limit)
+    labels = [label.strip() for label in options.labels.split(",")] if options.labels else None
+    with_captions = options.task in ("retrieval", "caption")
+    examples = open_examples(
+        model,
+        options.data,
+        options.split,
+        labels,
+        options.limit,
+        strict=options.strict,
+        need_caption=with_captions,
+    )
     if options.task == "retrieval":
         wanted = options.gallery or examples["scenes"] is not None
         gallery = gallery_of(model, examples, options.gallery, labels) if wanted else None
@@ -148,44 +240,59 @@ def evaluate(options):
     elif options.task == "caption":
         result = captioning(model, examples, beams=options.beams)
     else:
-        result = zeroshot(model, examples)
-    for line in _told(result):
-        print(line)
+        result = (zeroshot if options.task == "zeroshot" else frozen)(model, examples)
+    print(*_lines(result), sep="\n")
     if options.json:
         from .run import write_beside
 
-        about = {"run": options.run, "data": options.data, "task": options.task, "split": options.split}
-        write_beside(Path(options.json), json.dumps({**about, **result}, indent=2, ensure_ascii=False) + "\n")
+        said = ("run", "data", "task", "split", "labels", "limit", "gallery")
+        about = {name: getattr(options, name) for name in said}
+        write_beside(options.json, json.dumps({**about, **result}, indent=2, ensure_ascii=False) + "\n")
 
 
 def caption(options):
-    import numpy as np
-
     from . import load
 
-    model = load(options.run)
+    model, code = load(options.run), 0
     for path in options.images:
-        print(f"{path}: {model.generate(np.stack([model.preprocess(path)]), beams=options.beams)[0]}")
+        try:
+            picture = model.preprocess(path)
+        except (ValueError, OSError) as error:  # the others are still worth describing
+            code = _told(f"minivl: {_one_line(error)}", 1)
+            continue
+        print(f"{path}: {model.generate(picture[None], beams=options.beams)[0]}")
+    return code
 
 
 def retrieve(options):
+    from PIL import Image
+
     from . import load
     from .data.image import contact_sheet, denormalise, to_picture
-    from .evaluate import embed, open_examples
+    from .evaluate import embed_images, open_examples
+    from .run import write_beside
     from .tensor import no_grad
 
+    Image.init()
+    if Path(options.out).suffix.lower() not in Image.EXTENSION:
+        raise UsageError(f"--out {options.out}: must end in .png, .jpg or another format that Pillow writes")
     model = load(options.run)
-    examples = open_examples(model, options.data, limit=options.limit)
-    pictures, _ = embed(model, examples)
+    tokens, room = len(model.tokenizer.encode(options.text)), model.config.context - 2
+    if not 0 < tokens <= room:
+        raise ValueError(f"TEXT has {tokens} tokens, must have 1 to {room} for this model")
+    found = open_examples(model, options.data, limit=options.limit, strict=options.strict, need_caption=False)
     with no_grad():
-        score = pictures @ model.encode_text([options.text]).numpy()[0]
+        score = embed_images(model, found["image"]) @ model.encode_text([options.text]).numpy()[0]
     best = score.argsort()[::-1][: options.top]
     c = model.config
-    tiles = [to_picture(denormalise(examples["image"][i], c.image_mean, c.image_std)) for i in best]
-    titles = [f"{score[i]:.2f}  {examples['caption'][i]}" for i in best]
-    contact_sheet(tiles, titles, heading=f"{options.text}: the {len(best)} of {len(score)}").save(options.out)
+    tiles = [to_picture(denormalise(found["image"][i], c.image_mean, c.image_std)) for i in best]
+    titles = [f"{score[i]:.2f}  {found['caption'][i]}" for i in best]
+    file = io.BytesIO()
+    sheet = contact_sheet(tiles, titles, heading=f"{options.text}: the {len(best)} of {len(score)}")
+    sheet.save(file, Image.EXTENSION[Path(options.out).suffix.lower()])
+    write_beside(options.out, file.getvalue())
     for i in best[:5]:
-        print(f"{score[i]:.3f}  {examples['key'][i]}  {examples['caption'][i]}")
+        print(f"{score[i]:.3f}  {found['key'][i]}  {found['caption'][i]}")
     print(f"wrote {options.out}")
 
 
@@ -207,33 +314,30 @@ def _split_settings(pairs, Settings, Config):
         place = next((i for i, fields in enumerate(kinds) if name in fields), None)
         if place is None or not equals:
             near = difflib.get_close_matches(name, [*kinds[0], *kinds[1]], 1)
-            hint = f"; did you mean {near[0]}?" if near else "; minivl train coca --list --out . prints them all"
-            raise ValueError(f"--set {pair}: must be NAME=VALUE with the name of a setting{hint}")
+            hint = f"did you mean {near[0]}?" if near and place is None else "minivl train coca --list shows them all"
+            raise UsageError(f"--set {pair}: must be NAME=VALUE with the name of a setting; {hint}")
         found[place][name] = _value(pair, text, kinds[place][name].default)
     return found
 
 
 def _value(pair, text, default):
     """`text` as what `default` is."""
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
-            raise ValueError(f"--set {pair}: must be true or false")
-        return text.lower() in ("true", "1", "yes")
-    if isinstance(default, tuple):
-        return tuple(float(n) for n in text.split(","))
     try:
+        if isinstance(default, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if isinstance(default, tuple):
+            return tuple(float(n) for _, n in zip(default, text.split(","), strict=True))
         return type(default)(text)
-    except ValueError:
-        raise ValueError(
-            f"--set {pair}: must be {'a whole number' if isinstance(default, int) else 'a number'}"
-        ) from None
+    except (ValueError, KeyError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number", tuple: "3 numbers, as 0.5,0.5,0.5"}
+        raise UsageError(f"--set {pair}: must be {wanted[type(default)]}") from None
 
 
-def _told(result, before=""):
+def _lines(result, before=""):
     """Lines of a result, nested dicts joined by a space; long lists are left to --json."""
     for name, value in result.items():
         if isinstance(value, dict):
-            yield from _told(value, f"{before}{name} ")
+            yield from _lines(value, f"{before}{name} ")
         elif isinstance(value, float):
             yield f"{before}{name}: {value:.4f}"
         elif not isinstance(value, list):

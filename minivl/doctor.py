@@ -25,7 +25,7 @@ def report():
         ("minivl", __version__),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("NumPy", f"{np.__version__}, BLAS: {_blas()}"),
-        ("cores", f"{array.cores()} in use (MINIVL_THREADS changes that)"),
+        ("cores", _cores()),
         ("GPU", _gpu()),
         ("C++ compiler", _first_line("g++") or _first_line("clang++") or "none: kernels cannot be run on the CPU"),
         ("npm", _first_line("npm") or "none: `pip install 'minivl[data]'` brings one, for data_tools.emoji"),
@@ -33,6 +33,13 @@ def report():
     for package, extra in _EXTRAS.items():
         rows.append((package, _version(package) or f"not installed: pip install 'minivl[{extra}]'"))
     return "\n".join(f"{name:<14}{what}" for name, what in rows)
+
+
+def _cores():
+    try:
+        return f"{array.cores()} in use (MINIVL_THREADS changes that)"
+    except ValueError as error:
+        return str(error)
 
 
 def _blas():
@@ -47,9 +54,9 @@ def _gpu():
         return "not looked for: CuPy is not installed"
     try:
         array.to_device(np.zeros(1), "cuda")
-    except (ImportError, RuntimeError) as error:
-        return str(error)
-    device = sys.modules["cupy"].cuda.runtime.getDeviceProperties(0)
+        device = sys.modules["cupy"].cuda.runtime.getDeviceProperties(0)
+    except Exception as error:  # a driver can be broken in more ways than one can list
+        return " ".join(str(error).split()) or type(error).__name__
     return f"{device['name'].decode()}, {device['totalGlobalMem'] / 2**30:.0f} GiB"
 
 
@@ -66,5 +73,9 @@ def _first_line(program):
     """What `program --version` says first, or None where there is no such program."""
     if shutil.which(program) is None:
         return None
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=20).stdout
-    return f"{program} {told.splitlines()[0]}" if program == "npm" and told else (told.splitlines() or [None])[0]
+    try:
+        told = subprocess.run([program, "--version"], capture_output=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{program} does not run: {error}"
+    lines = told.decode(errors="replace").splitlines()
+    return f"{program} {lines[0].removeprefix(program).strip()}" if lines else f"{program} does not say its version"

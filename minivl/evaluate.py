@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .data import open_source
+from .array import device_of, to_device
+from .data import DataError, open_source
 from .data.batches import eval_batches
 from .data.scenes import describes, draw, redraw
 from .data.sources import ScenesSource
@@ -19,47 +20,70 @@ TEMPLATES = (
 )
 
 
-def open_examples(model, data, split=None, labels=None, limit=None, batch_size=64, seed=0):
+def open_examples(
+    model, data, split=None, labels=None, limit=None, batch_size=64, seed=0, *, strict=False, need_caption=True
+):
     """The examples of `data` as one dict of arrays and lists, pictures as the model takes them.
 
-    data     "scenes" (then `limit` scenes that no caption confuses) or shards
-    split    of the data; for scenes "val" if not given
-    labels   only examples whose label is one of these
+    data           "scenes" (then `limit` scenes that no caption confuses) or shards
+    split          of the data; for scenes "val" if not given, for shards all
+    labels         only examples that have one of these
+    strict         the first broken example is a DataError; otherwise they are skipped, and counted in a warning
+    need_caption   False: pictures that have only labels count too
     """
-    scenes = isinstance(data, str) and data.partition(":")[0] == "scenes"
-    if scenes:
+    if isinstance(data, str) and data.partition(":")[0] == "scenes":
+        if labels is not None:
+            raise ValueError(f"labels {', '.join(labels)}: scenes are not sorted by label; choose shards")
         name = data if ":" in data else f"scenes:{limit or 100}"
         source = open_source(name, split=split or "val", seed=seed, distinct=True)
     else:
-        keep = None if labels is None else lambda info: info.get("label") in labels
-        source = open_source(data, split=split, keep=keep)
+        keep = None if labels is None else lambda info: not set(labels).isdisjoint(labels_of(info))
+        source = open_source(data, split=split, keep=keep, strict=strict, need_caption=need_caption)
     c = model.config
-    parts = list(
-        eval_batches(
-            source, model.tokenizer, batch_size, c.context, c.image_size, c.image_mean, c.image_std, limit=limit
-        )
-    )
+    sizes = (batch_size, c.context, c.image_size, c.image_mean, c.image_std)
+    try:
+        parts = list(eval_batches(source, model.tokenizer, *sizes, limit=limit))
+    except DataError as error:
+        chosen = [f"{what} {value!r}" for what, value in (("split", split), ("labels", labels)) if value]
+        raise DataError(f"{data}{', '.join(['', *chosen])}: {error}", error.kind) from None
     source.problems.warn()
-    whole = {
-        name: [x for part in parts for x in part[name]] for name in parts[0] if name not in ("image", "text", "lengths")
-    }
+    whole = {name: [x for part in parts for x in part[name]] for name in parts[0]}
     for name in ("image", "text", "lengths"):
         whole[name] = np.concatenate([part[name] for part in parts])
     whole["scenes"] = source.scenes if isinstance(source, ScenesSource) else None
     return whole
 
 
-def embed(model, examples, batch_size=64, views=1):
-    """(pictures (N, C), texts (N, C)) as unit vectors.   views: average over so many shifted copies of a picture"""
-    pictures, texts = [], []
+def labels_of(info):
+    """An example's labels as strings: its info's `labels`, or its one `label`; [] where it has neither."""
+    labels = info.get("labels")
+    labels = labels if isinstance(labels, list) else [info.get("label")]
+    return [str(label) for label in labels if isinstance(label, (str, int)) and label != ""]
+
+
+def embed_images(model, images, batch_size=64, views=1):
+    """images (N, 3, S, S) -> (N, C) of length 1.   views: average over so many shifted copies of a picture"""
+    found = []
     with no_grad():
-        for b in range(0, len(examples["image"]), batch_size):
+        for b in range(0, len(images), batch_size):
+            copies = _views(images[b : b + batch_size], views)
+            mean = sum(model.encode_image(to_device(copy, device_of_model(model))).numpy() for copy in copies)
+            found.append(mean / np.linalg.norm(mean, axis=-1, keepdims=True))
+    return np.concatenate(found)
+
+
+def embed_texts(model, text, lengths, batch_size=64):
+    """text (N, T), lengths (N,) -> (N, C) of length 1"""
+    device, found = device_of_model(model), []
+    with no_grad():
+        for b in range(0, len(text), batch_size):
             rows = slice(b, b + batch_size)
-            images = examples["image"][rows]
-            mean = sum(model.encode_image(view).numpy() for view in _views(images, views))
-            pictures.append(mean / np.linalg.norm(mean, axis=-1, keepdims=True))
-            texts.append(model.encode_text(examples["text"][rows], examples["lengths"][rows]).numpy())
-    return np.concatenate(pictures), np.concatenate(texts)
+            found.append(model.encode_text(to_device(text[rows], device), to_device(lengths[rows], device)).numpy())
+    return np.concatenate(found)
+
+
+def device_of_model(model):
+    return device_of(model.parameters()[0].data)
 
 
 def _views(images, n):
@@ -78,7 +102,8 @@ def retrieval(model, examples, gallery=None, views=1):
 
     gallery   another picture (3, S, S) for each example: the baseline finds it by comparing pixels
     """
-    scores = retrieval_scores(*embed(model, examples, views=views))
+    pictures = embed_images(model, examples["image"], views=views)
+    scores = retrieval_scores(pictures, embed_texts(model, examples["text"], examples["lengths"]))
     if gallery is not None:
         scores["nearest_neighbour"] = nearest_neighbour(gallery, examples["image"])
     return scores
@@ -110,7 +135,7 @@ def captioning(model, examples, batch_size=64, **options):
     """
     captions = []
     for b in range(0, len(examples["image"]), batch_size):
-        captions += model.generate(examples["image"][b : b + batch_size], **options)
+        captions += model.generate(to_device(examples["image"][b : b + batch_size], device_of_model(model)), **options)
     if examples["scenes"] is not None:
         right = [describes(caption, scene) for caption, scene in zip(captions, examples["scenes"], strict=True)]
     else:
@@ -122,15 +147,15 @@ def captioning(model, examples, batch_size=64, **options):
 def zeroshot(model, examples, templates=TEMPLATES):
     """Which of all class names belongs to a picture, told by text alone: prompts of each name, averaged (CLIP, CoCa).
 
-    A picture's classes are its info's `labels`, or its `label`; naming any one of them is right.
+    A picture may have several classes (see `labels_of`); naming any one of them is right.
     """
-    own = [set(info.get("labels") or [info.get("label")]) for info in examples["info"]]
-    names = sorted({name for some in own for name in some if name})
-    if len(names) < 2:
-        raise ValueError(f"zero-shot classification needs examples with labels; these have {names or 'none'}")
+    own = [set(labels_of(info)) for info in examples["info"]]
+    names = sorted(set().union(*own))
+    if len(names) < 2 or not all(own):
+        without = f", {sum(not some for some in own)} of {len(own)} have none"
+        raise ValueError(f"zero-shot classification needs examples with labels; these have {names or 'none'}{without}")
     classifier = model.zeroshot_classifier(names, templates).numpy()
-    pictures, _ = embed(model, examples)
-    order = np.argsort(-(pictures @ classifier), axis=1)
+    order = np.argsort(-(embed_images(model, examples["image"]) @ classifier), axis=1)
     hit = np.array([[names[j] in some for j in row[:5]] for row, some in zip(order, own, strict=True)])
     chance = float(np.mean([len(some) / len(names) for some in own]))
     return {"top1": float(hit[:, 0].mean()), "top5": float(hit.any(1).mean()), "chance": chance, "classes": len(names)}

@@ -6,13 +6,15 @@
     RUN/checkpoint-00000500.safetensors   weights, optimiser, step: enough to go on
     RUN/model.safetensors             the weights at the end (averaged over time, where the run asks for it)
 
-Every file is written beside its place and then renamed: whenever a run is killed, each file is whole.
+Every file is written beside its place and then renamed: whenever a run is killed, each file is whole. Only the log
+grows line by line; its last line may be half a line, and is then taken out on resuming.
 """
 
+import itertools
 import json
 import os
 import re
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,8 @@ from . import models
 from .tokenizers import ByteLevelBPE
 from .weights import WeightsError, load_safetensors, read_header, save_safetensors
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d{8})\.safetensors")
+_CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.safetensors")
+_DESCRIPTION = {"model": str, "preset": str, "data": (str, list), "config": dict, "settings": dict}
 
 
 class RunError(ValueError):
@@ -33,28 +36,52 @@ class Run:
 
     def __init__(self, path):
         self.path = Path(path)
+        self.description_path = self.path / "run.json"
+        self.log_path = self.path / "log.jsonl"
+        self.model_path = self.path / "model.safetensors"
 
     # ---- what the run is -----------------------------------------------------------------------------------------
 
-    def create(self, **description):
-        """Makes the folder and writes what the run is: model, preset, config, settings, data."""
-        if self.description_path.exists():
+    def exists(self):
+        return self.description_path.exists()
+
+    def check_free(self):
+        """RunError where the folder cannot take a new run."""
+        if self.exists():
             raise RunError(f"{self.path} holds a run already: go on with --resume, or choose another --out")
+        if self.checkpoints() or self.model_path.exists():
+            raise RunError(f"{self.path} holds weights of a run but no run.json: choose another --out")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file: --out must be a folder, or a name that is free")
+
+    def create(self, tokenizer, description):
+        """Makes the folder; run.json comes last, so that a folder with one has everything that a run begins with."""
+        self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(self.path)
         write_beside(self.description_path, json.dumps(description, indent=2) + "\n")
 
-    @property
-    def description_path(self):
-        return self.path / "run.json"
+    def discard(self):
+        """Takes back what `create` made, as long as there is no checkpoint."""
+        if not self.checkpoints():
+            for name in ("run.json", "log.jsonl", "tokenizer.json"):
+                (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # other people's files are in it
+                self.path.rmdir()
 
     def describe(self):
         """The description, as a dict; RunError where there is none."""
         try:
-            return json.loads(self.description_path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"{self.path} is no run: it has no run.json (minivl train ... --out {self.path})") from None
+            told = json.loads(self.description_path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            how = "minivl train coca --out RUN makes one"
+            raise RunError(f"{self.path} is no run, it has no run.json; {how}") from None
         except ValueError as error:
             raise RunError(f"{self.description_path} is not JSON: {error}") from None
+        for name, kind in _DESCRIPTION.items():
+            if not isinstance(told, dict) or not isinstance(told.get(name), kind):
+                raise RunError(f"{self.description_path} does not describe a run: it has no {name!r}, or a broken one")
+        return told
 
     def build(self, random=None):
         """A model as the run describes it, with the run's tokenizer and fresh weights."""
@@ -65,7 +92,10 @@ class Run:
         except TypeError as error:
             raise RunError(f"{self.description_path}: config does not fit {description['model']}: {error}") from None
         model = Model(config, np.random.default_rng(0) if random is None else random)
-        model.tokenizer = ByteLevelBPE.load(self.path)
+        try:
+            model.tokenizer = ByteLevelBPE.load(self.path)
+        except FileNotFoundError:
+            raise RunError(f"{self.path} is not whole: it has no tokenizer.json") from None
         return model
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------
@@ -81,7 +111,6 @@ class Run:
         save_safetensors(path, arrays, {"step": str(step)})
         for old in list(self.checkpoints().values())[:-keep] if keep else []:
             old.unlink()
-        return path
 
     def newest_checkpoint(self):
         """(step, arrays) of the newest checkpoint that is whole; (0, None) where there is none."""
@@ -95,31 +124,22 @@ class Run:
 
     # ---- the log -------------------------------------------------------------------------------------------------
 
-    @property
-    def log_path(self):
-        return self.path / "log.jsonl"
-
     def read_log(self):
         """The lines of the log as dicts, up to the first that is broken off."""
-        lines = []
-        if self.log_path.exists():
-            for line in self.log_path.read_text(encoding="utf-8").splitlines():
-                try:
-                    lines.append(json.loads(line))
-                except ValueError:
-                    break
-        return lines
+        if not self.log_path.exists():
+            return []
+        text = self.log_path.read_text(encoding="utf-8", errors="replace")
+        return list(itertools.takewhile(bool, map(_log_line, text.splitlines())))
 
-    def cut_log(self, step):
-        """Takes out the lines of steps after `step`: a resumed run writes them again."""
+    def rewind(self, step):
+        """Makes the folder what it was after `step`: later lines of the log go, and what a kill left half-written."""
         lines = [json.dumps(line) + "\n" for line in self.read_log() if line["step"] <= step]
         write_beside(self.log_path, "".join(lines))
+        for pattern in ("*.part", "*.partial"):
+            for stray in self.path.glob(pattern):
+                stray.unlink(missing_ok=True)
 
     # ---- the result ----------------------------------------------------------------------------------------------
-
-    @property
-    def model_path(self):
-        return self.path / "model.safetensors"
 
     def weights(self):
         """Name -> array: the final weights, or those of the newest checkpoint while the run goes on."""
@@ -127,15 +147,27 @@ class Run:
             return load_safetensors(self.model_path)
         step, arrays = self.newest_checkpoint()
         if arrays is None:
-            raise RunError(f"{self.path} has no weights yet: the run was stopped before its first checkpoint")
+            raise RunError(f"{self.path} has no weights yet: it was stopped before its first checkpoint; --resume it")
         return model_weights(arrays)
 
 
 def model_weights(arrays):
     """The model's part of a checkpoint: the average over time where there is one, else the weights of the last step."""
-    average = {name.removeprefix("average/"): a for name, a in arrays.items() if name.startswith("average/")}
-    last = {name.removeprefix("model/"): a for name, a in arrays.items() if name.startswith("model/")}
-    return {name: average.get(str(i), a) for i, (name, a) in enumerate(last.items())}
+    return part_of(arrays, "average") or part_of(arrays, "model")
+
+
+def part_of(arrays, part):
+    """{name: array} of what stands in `arrays` as part/name."""
+    return {name.removeprefix(part + "/"): a for name, a in arrays.items() if name.startswith(part + "/")}
+
+
+def _log_line(text):
+    """A line of the log as a dict; None if it is not whole."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
 
 
 def load(path, device="cpu"):
@@ -146,16 +178,19 @@ def load(path, device="cpu"):
     return model.to(device)
 
 
-def write_beside(path, text):
-    """Writes a text file under another name and renames it: readers see the old text or the new one, never half."""
+def write_beside(path, content):
+    """Writes text or bytes under another name and renames it: readers see the old file or the new one, never half."""
+    path = Path(path)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
-def description_of(model_name, config, settings, data, preset):
-    """What run.json holds."""
-    return {"model": model_name, "preset": preset, "data": data, "config": asdict(config), "settings": asdict(settings)}
+    try:
+        with open(beside, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
+        raise

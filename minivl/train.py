@@ -1,44 +1,64 @@
 """Training: batches in, weights out, in a folder that a killed run can be resumed from.
 
-model(batch)["loss"].backward(), clip, step: the loop is `_steps`. Around it stand what a loop needs to be trusted:
-a log, checkpoints, the same bits after a resume, and a stop that names the step when a loss is not finite.
+One step is `Training.step`: model(batch)["loss"].backward(), clip, update. Around it stands what a loop needs to be
+trusted: a log, checkpoints, the same bits after a resume, and a stop that names the step when a loss is not finite.
 """
 
 import json
+import math
+import os
+import signal
+import sys
+import threading
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from tqdm import tqdm
 
 from . import models, optim
-from .array import to_device
+from .array import device_of, to_device
 from .data import Batches, open_source
 from .data.augment import Augment
-from .run import Run, RunError, description_of, model_weights
+from .evaluate import labels_of
+from .run import Run, RunError, model_weights, part_of
 from .tokenizers import ByteLevelBPE
 from .trace import AnomalyError, detect_anomaly
 from .weights import save_safetensors
 
+_SCHEDULES = {"cosine": optim.warmup_cosine, "linear": optim.warmup_linear, "constant": optim.warmup_constant}
+_OPTIMIZERS = {"adamw": optim.AdamW, "adafactor": optim.Adafactor, "sgd": optim.SGD}
+_CAPTIONS = 20_000  # that the vocabulary is learned from, at most
+_FREE = {"checkpoint_every", "keep", "workers", "strict", "detect_anomaly"}  # a run may be resumed with others of these
+_WHERE = "--set detect_anomaly=true names the op where it began"
+
+
+class SettingError(ValueError):
+    """A setting that cannot be what it was set to."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after a checkpoint was written."""
+
 
 @dataclass
 class Settings:
-    """How a model is trained. Numbers of steps and pictures, not of epochs."""
+    """How a model is trained. Numbers of steps and pictures, not of epochs.   SettingError: a value that cannot be."""
 
     steps: int = 1000
     batch_size: int = 64
     accumulate: int = 1  # batches whose gradients are added up for one step
     optimizer: str = "adamw"  # or "adafactor" (CoCa's), "sgd"
     lr: float = 1e-3
-    warmup: int = 100  # steps
+    warmup: int = 100  # steps of rising lr, a fifth of all at most
     schedule: str = "cosine"  # or "linear", "constant"
     weight_decay: float = 0.05
-    clip: float = 1.0  # the global norm that gradients are scaled down to
+    clip: float = 1.0  # the global norm that gradients are scaled down to; 0: they are left as they are
     average: float = 0.0  # decay of a running mean of the weights, which the run then ends with; 0: none
     augment: float = 0.0  # strength of the random changes to pictures; 0: none
     label_fraction: float = 0.0  # share of the pictures whose text is a prompt of their labels
-    bpe_vocabulary: int = 512  # tokens to train, at most
+    bpe_vocabulary: int = 512  # tokens to learn, at most
     seed: int = 0
     checkpoint_every: int = 500  # steps
     keep: int = 2  # checkpoints; 0: all
@@ -46,14 +66,23 @@ class Settings:
     strict: bool = False  # the first broken example is an error
     detect_anomaly: bool = False  # look at every number, and name the op where the first NaN is born
 
-
-_SCHEDULES = {"cosine": optim.warmup_cosine, "linear": optim.warmup_linear, "constant": optim.warmup_constant}
-_OPTIMIZERS = {"adamw": optim.AdamW, "adafactor": optim.Adafactor, "sgd": optim.SGD}
-_WHERE = "--set detect_anomaly=true names the op where it began"
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after a checkpoint was written."""
+    def __post_init__(self):
+        for names, least, most in (
+            (("steps", "batch_size", "accumulate", "checkpoint_every", "workers"), 1, math.inf),
+            (("warmup", "seed", "keep", "weight_decay", "clip", "augment"), 0, math.inf),
+            (("label_fraction",), 0, 1),
+        ):
+            for name in names:
+                if not least <= getattr(self, name) <= most or not math.isfinite(getattr(self, name)):
+                    wanted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+                    raise SettingError(f"{name} is {getattr(self, name)}, must be {wanted}")
+        if not 0 < self.lr < math.inf:
+            raise SettingError(f"lr is {self.lr}, must be above 0")
+        if not 0 <= self.average < 1:
+            raise SettingError(f"average is {self.average}, must be at least 0 and below 1")
+        for name, known in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
+            if getattr(self, name) not in known:
+                raise SettingError(f"{name} is {getattr(self, name)!r}, must be one of: {', '.join(known)}")
 
 
 def train(model_name, *, data, out, preset="tiny", settings=None, config=None, resume=False, device="cpu", quiet=False):
@@ -64,152 +93,226 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     preset       the Config to start from, "tiny" or a size of the paper
     settings     Settings
     config       dict of changes to the preset
-    resume       go on where the run in `out` stopped; it ends with the bits of an uninterrupted one
-    raises       RunError: `out` holds a run and resume is False, or holds another run than this one
+    resume       go on where the run in `out` stopped, or begin it; it ends with the bits of an uninterrupted one
+    raises       SettingError: a preset, a setting or a change that cannot be
+                 RunError: `out` holds a run and resume is False, or holds another run than this one
                  FloatingPointError naming the step: the loss or a gradient is not finite
                  Interrupted: Ctrl-C, after a checkpoint
     """
     settings = Settings() if settings is None else settings
-    _check(settings)
+    data = [str(part) for part in data] if isinstance(data, (list, tuple)) else str(data)
     run = Run(out)
     source = open_source(data, seed=settings.seed, strict=settings.strict)
-    if resume and run.description_path.exists():
-        _check_same_run(run, model_name, settings, data, preset, config or {})
+    about = {"model": model_name, "preset": preset, "data": data, "settings": asdict(settings)}
+    if resume and run.exists():
+        _check_same_run(run, about, config or {})
+        model = run.build(np.random.default_rng(settings.seed)).to(device)
     else:
-        _prepare(run, model_name, source, data, preset, settings, config or {})
-    model = run.build(np.random.default_rng(settings.seed)).to(device)
-    _steps(model, source, run, settings, device, quiet)
+        run.check_free()
+        model = _new_model(model_name, preset, source, settings, config or {}).to(device)
+        run.create(model.tokenizer, {**about, "config": asdict(model.config)})
+    training = Training(model, settings)
+    try:
+        step, arrays = run.newest_checkpoint()
+        if arrays is not None:
+            training.load_state(step, arrays)
+        run.rewind(step)
+        _to_the_end(training, source, run, quiet)
+        weights = model_weights(training.state())
+        save_safetensors(run.model_path, weights, {"step": str(settings.steps)})
+    except (ValueError, FloatingPointError):
+        if training.done == 0:  # what does not work at all leaves no run in the way of the next attempt
+            run.discard()
+        raise
+    except OSError as error:
+        raise RunError(f"{run.path} cannot be written: {error.strerror}; mend it, then go on with --resume") from error
+    finally:
+        source.problems.warn()
+    model.load_state_dict(weights)
     return model
 
 
-def _prepare(run, model_name, source, data, preset, settings, changes):
-    """A new run: its vocabulary is learned from the captions, then the folder is written, the description last."""
-    if run.description_path.exists():
-        raise RunError(f"{run.path} holds a run already: go on with --resume, or choose another --out")
-    Config, _ = models.find(model_name)
-    if not hasattr(Config, preset):
-        raise ValueError(f"preset {preset!r} is unknown for {model_name}")
-    captions = [c for example, _ in zip(source.examples(), range(20_000), strict=False) for c in example.captions]
-    tokenizer = ByteLevelBPE.train(captions, settings.bpe_vocabulary)
-    run.path.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(run.path)
-    config = getattr(Config, preset)(**{"vocabulary": tokenizer.vocab_size, **changes})
-    run.create(**description_of(model_name, config, settings, data, preset))
+def presets(Config):
+    """Names of the sizes that a model has: the class methods of its Config."""
+    return [name for name, value in vars(Config).items() if isinstance(value, classmethod)]
 
 
-def _check_same_run(run, model_name, settings, data, preset, changes):
-    """A resumed run must be the one that was begun; only how long, how often and how it is watched may change."""
+def _new_model(model_name, preset, source, settings, changes):
+    """A model of fresh weights, and the vocabulary that it learns from the captions."""
+    Config, Model = models.find(model_name)
+    if preset not in presets(Config):
+        raise SettingError(f"preset is {preset!r}, must be one of: {', '.join(presets(Config))}")
+    captions = []
+    for example in source.examples():
+        captions += example.captions
+        if len(captions) >= _CAPTIONS:
+            break
+    try:
+        tokenizer = ByteLevelBPE.train(captions, settings.bpe_vocabulary)
+        from_tokenizer = {
+            "vocabulary": tokenizer.vocab_size,
+            "pad_token": tokenizer.pad_id,
+            "start_token": tokenizer.start_id,
+            "end_token": tokenizer.end_id,
+        }
+        if clash := set(from_tokenizer) & set(changes):
+            raise ValueError(f"{clash.pop()} comes from the tokenizer; set bpe_vocabulary instead")
+        config = getattr(Config, preset)(**from_tokenizer, **changes)
+        _check_sizes(config)
+        model = Model(config, np.random.default_rng(settings.seed))
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+    model.tokenizer = tokenizer
+    return model
+
+
+def _check_sizes(config):
+    for name, value in asdict(config).items():
+        least = 2 if name == "context" else 0 if name.endswith(("_layers", "_queries", "_token")) else 1
+        if type(value) is int and value < least:
+            raise ValueError(f"{name} is {value}, must be at least {least}")
+
+
+def _check_same_run(run, about, changes):
+    """A resumed run must be the one that was begun; only how often it is saved and how it is watched may change."""
     told = run.describe()
-    wanted = description_of(model_name, models.find(model_name)[0](**told["config"]), settings, data, preset)
-    free = {"checkpoint_every", "keep", "workers", "detect_anomaly"}
-    different = [k for k in ("model", "data", "preset") if told[k] != wanted[k]]
-    different += [k for k, v in wanted["settings"].items() if k not in free and told["settings"].get(k) != v]
-    different += [k for k, v in changes.items() if _plain(told["config"].get(k)) != _plain(v)]
+    different = [f"{k}={told[k]}" for k in ("model", "data", "preset") if told[k] != about[k]]
+    for kept, wanted in ((told["settings"], about["settings"]), (told["config"], changes)):
+        for name in wanted.keys() - _FREE:
+            value = list(wanted[name]) if isinstance(wanted[name], tuple) else wanted[name]
+            if kept.get(name) != value:
+                different.append(f"{name}={kept.get(name)}")
     if different:
-        raise RunError(f"{run.path} cannot be resumed with another {', '.join(different)}: it must be as it was begun")
+        raise RunError(f"{run.path} was begun with {', '.join(sorted(different))}, and can only be resumed so")
 
 
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
+class Training:
+    """A run between two steps: what a checkpoint holds (weights, optimiser, average), and how it moves on by a step."""
 
+    def __init__(self, model, settings):
+        s = self.settings = settings
+        self.model, self.done = model, 0
+        self.named = list(model.named_parameters())
+        groups = optim.decay_groups(self.named, s.weight_decay)
+        self.optimizer = _OPTIMIZERS[s.optimizer](groups, lr=s.lr, weight_decay=s.weight_decay)
+        self.average = optim.WeightAverage([p for _, p in self.named], s.average) if s.average else None
+        self.device = device_of(self.named[0][1].data)
 
-def _check(s):
-    for name in ("steps", "batch_size", "accumulate", "checkpoint_every", "workers", "bpe_vocabulary"):
-        if getattr(s, name) < 1:
-            raise ValueError(f"{name} is {getattr(s, name)}, must be at least 1")
-    if s.schedule not in _SCHEDULES or s.optimizer not in _OPTIMIZERS:
-        choices = f"{', '.join(_SCHEDULES)}; optimizer is {s.optimizer!r} of {', '.join(_OPTIMIZERS)}"
-        raise ValueError(f"schedule is {s.schedule!r} of {choices}")
-    if not 0 <= s.label_fraction <= 1:
-        raise ValueError(f"label_fraction is {s.label_fraction}, must be between 0 and 1")
-
-
-def _steps(model, source, run, s, device, quiet):
-    """From the newest checkpoint, or from the beginning, to the last step."""
-    named = list(model.named_parameters())
-    optimizer = _OPTIMIZERS[s.optimizer](
-        optim.decay_groups(named, s.weight_decay), lr=s.lr, weight_decay=s.weight_decay
-    )
-    average = optim.WeightAverage([p for _, p in named], s.average) if s.average else None
-
-    def state():
-        parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        parts |= {"average": average.state_dict()} if average else {}
+    def state(self):
+        """{"model/NAME", "optimizer/...", "average/NAME": array}, on the CPU."""
+        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.average:
+            parts["average"] = {name: a for (name, _), a in zip(self.named, self.average.average, strict=True)}
+            parts["averaged"] = {"updates": self.average.updates}
         return {f"{part}/{name}": to_device(a, "cpu") for part, arrays in parts.items() for name, a in arrays.items()}
 
-    begin, arrays = run.newest_checkpoint()
-    if arrays is not None:
-        model.load_state_dict(_part(arrays, "model"))
-        optimizer.load_state_dict(_part(arrays, "optimizer"))
-        if average:
-            average.load_state_dict(_part(arrays, "average"))
-    run.cut_log(begin)
+    def load_state(self, done, arrays):
+        """Takes over the state after `done` steps: the next step has the bits that it would have had."""
+        self.done = done
+        self.model.load_state_dict(part_of(arrays, "model"))
+        self.optimizer.load_state_dict(part_of(arrays, "optimizer"))
+        if self.average:
+            average = part_of(arrays, "average")
+            by_number = {str(i): average[name] for i, (name, _) in enumerate(self.named)}
+            self.average.load_state_dict({**part_of(arrays, "averaged"), **by_number})
 
-    c = model.config
-    pictures = dict(context_length=c.context, image_size=c.image_size, mean=c.image_mean, std=c.image_std)
-    batches = Batches(
-        source, model.tokenizer, s.batch_size, seed=s.seed, workers=s.workers, start_step=begin * s.accumulate,
-        augment=Augment().scaled(s.augment) if s.augment else None,
-        caption=_caption_or_labels(s.label_fraction), **pictures,
-    )  # fmt: skip
-    watch = detect_anomaly if s.detect_anomaly else nullcontext
-    done = begin
-    with batches, open(run.log_path, "a", encoding="utf-8") as log, _bar(s.steps, begin, quiet) as bar:
+    def batches(self, source):
+        """The batches from the present step on."""
+        s, c = self.settings, self.model.config
+        return Batches(
+            source,
+            self.model.tokenizer,
+            s.batch_size,
+            c.context,
+            c.image_size,
+            c.image_mean,
+            c.image_std,
+            seed=s.seed,
+            augment=Augment().scaled(s.augment) if s.augment else None,
+            workers=s.workers,
+            start_step=self.done * s.accumulate,
+            caption=_caption_or_labels(s.label_fraction),
+        )
+
+    def step(self, batches):
+        """One update of the weights. -> a line for the log: losses, learning rate, gradient norm, times"""
+        s, started = self.settings, time.perf_counter()
         try:
-            for step in range(begin, s.steps):
-                started = time.perf_counter()
-                with watch():
-                    out = _gradients(model, batches, s, step, device)
-                norm = _clip(named, s.clip, step)
-                optimizer.lr = _SCHEDULES[s.schedule](step, s.lr, s.warmup, s.steps)
-                optimizer.step()
-                if average:
-                    average.update()
-                done = step + 1
-                seconds = time.perf_counter() - started
-                line = {"step": done, **out, "lr": optimizer.lr, "grad_norm": norm, "seconds": round(seconds, 4)}
-                line["images_per_second"] = round(s.batch_size * s.accumulate / seconds, 1)
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                bar.set_postfix_str(f"loss {out['loss']:.3f}, {line['images_per_second']:.0f} images/s", refresh=False)
-                bar.update()
-                if done % s.checkpoint_every == 0 or done == s.steps:
-                    run.save_checkpoint(done, state(), s.keep)
-        except KeyboardInterrupt:
-            run.save_checkpoint(done, state(), s.keep)
-            raise Interrupted(f"stopped after step {done} of {s.steps}; go on with --resume") from None
-    source.problems.warn()
-    final = model_weights(state())
-    save_safetensors(run.model_path, final, {"step": str(s.steps)})
-    model.load_state_dict(final)
-
-
-def _gradients(model, batches, s, step, device):
-    """Adds up the gradients of one step's batches in the parameters; returns the mean of each loss, as numbers."""
-    model.zero_grad()
-    means = {}
-    random = np.random.default_rng([s.seed, step]) if getattr(model.config, "dropout", 0) else None
-    for _ in range(s.accumulate):
-        batch = next(batches)
-        batch = {k: to_device(v, device) if isinstance(v, np.ndarray) else v for k, v in batch.items()}
-        out = model(batch, random=random)
-        for name, value in out.items():
-            if name.endswith("loss"):
-                means[name] = means.get(name, 0.0) + value.item() / s.accumulate
-        if not np.isfinite(out["loss"].item()):
-            raise FloatingPointError(f"step {step + 1}: the loss is {out['loss'].item()}; {_WHERE}")
-        try:
-            (out["loss"] * (1 / s.accumulate)).backward()
+            with detect_anomaly() if s.detect_anomaly else nullcontext():
+                losses = self._gradients(batches)
+            norm = optim.clip_grad_norm(self.named, s.clip or math.inf)
         except AnomalyError as error:
-            raise AnomalyError(f"step {step + 1}: {error}") from None
-    return means
+            raise AnomalyError(f"step {self.done + 1}: {error}") from None
+        except FloatingPointError as error:
+            raise FloatingPointError(f"step {self.done + 1}: {error}; {_WHERE}") from None
+        self.optimizer.lr = _SCHEDULES[s.schedule](self.done, s.lr, min(s.warmup, s.steps // 5), s.steps)
+        self.optimizer.step()
+        if self.average:
+            self.average.update()
+        self.done += 1
+        seconds = time.perf_counter() - started
+        speed = {"seconds": round(seconds, 4), "images_per_second": round(s.batch_size * s.accumulate / seconds, 1)}
+        return {"step": self.done, **losses, "lr": self.optimizer.lr, "grad_norm": norm, **speed}
+
+    def _gradients(self, batches):
+        """Adds up the gradients of one step's batches in the parameters. -> the mean of each loss, as numbers"""
+        s, means = self.settings, {}
+        self.model.zero_grad()
+        random = np.random.default_rng([s.seed, self.done]) if getattr(self.model.config, "dropout", 0) else None
+        for _ in range(s.accumulate):
+            batch = next(batches)
+            batch = {k: to_device(v, self.device) if isinstance(v, np.ndarray) else v for k, v in batch.items()}
+            out = self.model(batch, random=random)
+            for name, value in out.items():
+                if name.endswith("loss"):
+                    means[name] = means.get(name, 0.0) + value.item() / s.accumulate
+            if not math.isfinite(out["loss"].item()):
+                raise FloatingPointError(f"the loss is {out['loss'].item()}")
+            (out["loss"] * (1 / s.accumulate)).backward()
+        return means
 
 
-def _clip(named, most, step):
-    try:
-        return optim.clip_grad_norm(named, most)
-    except FloatingPointError as error:
-        raise FloatingPointError(f"step {step + 1}: {error}; {_WHERE}") from None
+def _to_the_end(training, source, run, quiet):
+    """The steps that are left, each with its line in the log; checkpoints; Ctrl-C only ever between two steps."""
+    s = training.settings
+    bar = tqdm(total=s.steps, initial=training.done, unit="step", disable=quiet, smoothing=0.1, mininterval=0.5)
+    with _CtrlC(training) as stop, training.batches(source) as batches, open(run.log_path, "a") as log, bar:
+        while training.done < s.steps:
+            line = training.step(batches)
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            bar.set_postfix_str(f"loss {line['loss']:.3f}, {line['images_per_second']:.0f} images/s", refresh=False)
+            bar.update()
+            if training.done % s.checkpoint_every == 0 or training.done == s.steps or stop.asked:
+                os.fsync(log.fileno())  # a checkpoint must never be ahead of the log, not even after a power cut
+                run.save_checkpoint(training.done, training.state(), s.keep)
+            if stop.asked:
+                raise Interrupted(f"stopped after step {training.done} of {s.steps}; go on with --resume")
+
+
+class _CtrlC:
+    """Inside, the first Ctrl-C only asks: the step is finished, so that its checkpoint is of whole steps. The second
+    ends the program where it stands; the newest checkpoint is still there."""
+
+    def __init__(self, training):
+        self.training, self.asked, self.before = training, False, None
+
+    def __enter__(self):
+        # Only the main thread may do this; and whoever started us with Ctrl-C switched off (nohup) keeps it so.
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _ask(self, *_):
+        if self.asked:
+            raise KeyboardInterrupt("stopped at once; --resume goes on from the newest checkpoint")
+        self.asked = True
+        print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
 
 
 def _caption_or_labels(fraction):
@@ -217,18 +320,9 @@ def _caption_or_labels(fraction):
     from .models.coca import label_prompt
 
     def caption(example, random):
-        info = example.info
-        labels = info.get("labels") or ([info["label"]] if info.get("label") else [])
+        labels = labels_of(example.info)
         if fraction and labels and random.random() < fraction:
             return label_prompt(labels, random)
         return example.captions[random.integers(len(example.captions))]
 
     return caption
-
-
-def _part(arrays, part):
-    return {name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + "/")}
-
-
-def _bar(steps, begin, quiet):
-    return tqdm(total=steps, initial=begin, unit="step", disable=quiet, smoothing=0.1, mininterval=0.5)
