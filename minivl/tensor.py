@@ -27,6 +27,7 @@ import numpy as np
 from .array import array_module, device_of
 
 _numbers = itertools.count()
+_NUMPY_1 = np.__version__.startswith("1.")  # makes float64 of a float32 without axes and a Python number
 
 
 class _Mode(threading.local):
@@ -158,6 +159,7 @@ def _passed_on(tensor, d):
                 )
             part = part() if callable(part) else part  # a derivative may leave work undone that nobody asks for
             part = unbroadcast(part, source.shape)
+            part = part if part.dtype == source.dtype else part.astype(source.dtype)
             for watcher in _mode.watchers:
                 watcher.derived(tensor, source, part)
             yield source, part
@@ -202,6 +204,8 @@ def op(function):
             for watcher in watchers:
                 watcher.starts(op_name)
         data, derivative = function(*arrays, **options)
+        if _NUMPY_1 and data.ndim == 0 and data.dtype.kind == "f" and dtype is not None and "dtype" not in options:
+            data = data.astype(dtype)
         out = Tensor(data)
         if _mode.recording and any(t is not None and t.requires_grad for t in inputs) and out.dtype.kind in "fV":
             out.requires_grad, out.inputs, out.derivative = True, inputs, derivative
