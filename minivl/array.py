@@ -19,7 +19,7 @@ import numpy as np
 
 from . import blas
 
-CHUNK_BYTES = 1 << 19  # of one array, at most: larger ones leave the cache, smaller ones have threads wait for Python
+CHUNK_BYTES = 1 << 21  # of one array, at most. Larger ones leave the cache; with smaller ones threads wait for Python
 PRODUCT_FLOPS = 1 << 23  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
 
 
@@ -231,8 +231,8 @@ def rowwise(formula, *arrays, sums=0):
 
 
 def _chunks(n, nbytes):
-    """How n rows, or numbers, of `nbytes` in all are cut: not at all below half a chunk, else at least in two."""
-    return evenly(n, 1 if nbytes < CHUNK_BYTES // 2 else max(2, -(-nbytes // CHUNK_BYTES)))
+    """How n rows, or numbers, of `nbytes` in all are cut: not at all below one chunk, else at least in two."""
+    return evenly(n, 1 if nbytes < CHUNK_BYTES else max(2, -(-nbytes // CHUNK_BYTES)))
 
 
 def elementwise(formula, *arrays):

@@ -33,7 +33,7 @@ class Batches:
         with Batches(source, tokenizer, 64, context_length=32, image_size=32) as batches:
             batch = next(batches)
 
-    "image" (B, 3, S, S) float32, normalised   "text" (B, T) int64   "lengths" (B,) int64
+    "image" (B, 3, S, S) float32, normalised   "text" (B, T) int64, T the longest of them   "lengths" (B,) int64
     "key", "caption" lists of strings   "info" list of dicts   "epoch" of the batch's first example
 
     tokenizer     tokenizer(texts, context_length) -> ids (B, T), lengths (B,)
@@ -111,7 +111,10 @@ class Batches:
         if self.augment is not None:
             images = self.augment(images, np.random.default_rng([self.seed, step, 0, _AUGMENT]))
         images = normalise(images, self.mean, self.std)
-        return {**collate(examples, images, captions, self.tokenizer, self.context_length), "epoch": window[0][0]}
+        batch = collate(examples, images, captions, self.tokenizer, self.context_length)
+        longest = max(batch["lengths"])  # pads beyond it would only cost time
+        batch["text"] = np.ascontiguousarray(batch["text"][:, :longest])
+        return {**batch, "epoch": window[0][0]}
 
     def _good(self, step, window):
         """The batch's examples and their pictures; spares stand in for those whose picture is broken."""
