@@ -1,6 +1,6 @@
 """The training curve of `minivl demo`, kept beside the code: whoever trains it can see whether theirs is right.
 
-    minivl demo --out minivl-demo && python -m minivl.curve minivl-demo      # writes it anew, after a change of the recipe
+    minivl demo --out minivl-demo && python -m minivl.curve minivl-demo     # writes it anew, when the recipe changes
 
 The first line of the file holds what run.json says of the run, each other line the losses of one step: of the first
 ten steps, and then of every twentieth. Another processor rounds otherwise; the first steps still agree to a thousandth,

@@ -276,7 +276,7 @@ def _to_the_end(training, source, run, quiet):
     """The steps that are left, each with its line in the log; checkpoints; Ctrl-C only ever between two steps."""
     s = training.settings
     bar = tqdm(total=s.steps, initial=training.done, unit="step", disable=quiet, smoothing=0.1, mininterval=0.5)
-    with _CtrlC(training) as stop, training.batches(source) as batches, open(run.log_path, "a") as log, bar:
+    with _CtrlC() as stop, training.batches(source) as batches, open(run.log_path, "a") as log, bar:
         while training.done < s.steps:
             line = training.step(batches)
             log.write(json.dumps(line) + "\n")
@@ -294,8 +294,8 @@ class _CtrlC:
     """Inside, the first Ctrl-C only asks: the step is finished, so that its checkpoint is of whole steps. The second
     ends the program where it stands; the newest checkpoint is still there."""
 
-    def __init__(self, training):
-        self.training, self.asked, self.before = training, False, None
+    def __init__(self):
+        self.asked, self.before = False, None
 
     def __enter__(self):
         # Only the main thread may do this; and whoever started us with Ctrl-C switched off (nohup) keeps it so.
