@@ -7,6 +7,8 @@ the next. What it remembers (a cache of keys and values) is its own business; be
 
 import numpy as np
 
+from .array import to_device
+
 
 def generate(
     step,
@@ -46,7 +48,7 @@ def generate(
     texts, running = [[] for _ in start], np.ones(len(start), dtype=bool)
     tokens = np.asarray(start)
     for _ in range(max_tokens):
-        chosen = choose(step(tokens), temperature, top_k, top_p, random)
+        chosen = choose(to_device(step(tokens), "cpu"), temperature, top_k, top_p, random)
         for b in np.flatnonzero(running):
             texts[b].append(chosen[b])
         running &= chosen != end
@@ -90,7 +92,7 @@ def _beam_search(step, start, end, max_tokens, beams, length_penalty, select):
     finished = [[] for _ in range(B)]  # (score, text)
     tokens = start[rows]
     for _ in range(max_tokens):
-        log_p = _log_softmax(np.asarray(step(tokens), np.float64))
+        log_p = _log_softmax(to_device(step(tokens), "cpu").astype(np.float64))
         V = log_p.shape[-1]
         total = (score[:, None] + log_p).reshape(B, beams * V)
         # Twice as many as beams: even if every other one ends here, enough go on.

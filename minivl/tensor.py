@@ -24,7 +24,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .array import array_module, device_of
+from .array import array_module, device_of, on_gpu
 
 _numbers = itertools.count()
 _NUMPY_1 = np.__version__.startswith("1.")  # makes float64 of a float32 without axes and a Python number
@@ -183,9 +183,9 @@ def op(function):
     derivative(d)   gets d(loss)/d(output) and returns d(loss)/d(input) for each array in `function`'s order: arrays,
                     None where there is none, or functions without arguments that compute one if it is asked for.
 
-    An argument may also be a plain array, list or number; it is taken as a constant, in the dtype of the tensors if it
-    is floating point. What stands after `*` in the signature is an option and passed on untouched. An output of
-    integers or booleans has no history. Example: minivl/ops/layernorm.py.
+    An argument may also be a plain array, list or number; it is taken as a constant, on the device of the tensors and,
+    if it is floating point, in their dtype. What stands after `*` in the signature is an option and passed on
+    untouched. An output of integers or booleans has no history. Example: minivl/ops/layernorm.py.
     """
     parameters = inspect.signature(function).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -197,15 +197,15 @@ def op(function):
         if options:
             arguments = _in_order(arguments, options, names, defaults)
         inputs = [a if isinstance(a, Tensor) else None for a in arguments]
-        dtype = next((t.data.dtype for t in inputs if t is not None and t.data.dtype.kind in "fV"), None)
-        arrays = [a.data if isinstance(a, Tensor) else _constant(a, dtype) for a in arguments]
+        like = next((t.data for t in inputs if t is not None and t.data.dtype.kind in "fV"), None)
+        arrays = [a.data if isinstance(a, Tensor) else _constant(a, like) for a in arguments]
         watchers = _mode.watchers
         if watchers:
             for watcher in watchers:
                 watcher.starts(op_name)
         data, derivative = function(*arrays, **options)
-        if _NUMPY_1 and data.ndim == 0 and data.dtype.kind == "f" and dtype is not None and "dtype" not in options:
-            data = data.astype(dtype)
+        if _NUMPY_1 and like is not None and data.ndim == 0 and data.dtype.kind == "f" and "dtype" not in options:
+            data = data.astype(like.dtype)
         out = Tensor(data)
         if _mode.recording and any(t is not None and t.requires_grad for t in inputs) and out.dtype.kind in "fV":
             out.requires_grad, out.inputs, out.derivative = True, inputs, derivative
@@ -232,12 +232,14 @@ def _in_order(arguments, options, names, defaults):
     return arguments
 
 
-def _constant(a, dtype):
-    """A number or array that is no Tensor: floating point takes the dtype of the tensors that it meets."""
+def _constant(a, like):
+    """A number or array that is no Tensor, on the device of the tensors it meets and, if floating, in their dtype."""
     a = np.asarray(a) if isinstance(a, (list, tuple)) else a
-    if dtype is not None and getattr(a, "dtype", dtype) != dtype and a.dtype.kind == "f":
-        return a.astype(dtype)
-    return a
+    if like is None or not hasattr(a, "dtype"):
+        return a
+    if a.dtype.kind == "f" and a.dtype != like.dtype:
+        a = a.astype(like.dtype)
+    return array_module(like).asarray(a) if isinstance(a, np.ndarray) and on_gpu(like) else a
 
 
 def unbroadcast(grad, shape):

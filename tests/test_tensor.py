@@ -1,8 +1,10 @@
 """The engine: recording, the walk back, constants, threads, and checkpointing."""
 
 import gc
+import sys
 import threading
 import tracemalloc
+import types
 
 import numpy as np
 import pytest
@@ -93,6 +95,24 @@ def test_floating_point_constants_take_the_tensors_dtype(constant, dtype):
     y.sum().backward()
     assert t.grad.dtype == dtype
     assert ops.where(np.ones(3, bool), t, 0.0).dtype == dtype
+
+
+def test_constants_follow_the_tensors_to_their_device(monkeypatch):
+    """With a stand-in for CuPy: arrays of another type, which no op may mix with NumPy's."""
+    cupy = types.ModuleType("cupy")
+    cupy.ndarray = type("ndarray", (np.ndarray,), {"__module__": "cupy"})
+    cupy.asarray = lambda a: np.asarray(a).view(cupy.ndarray)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    seen = []
+
+    @op
+    def look(*arrays):
+        seen.extend(type(a) for a in arrays)
+        return arrays[0], lambda d: d
+
+    x = Tensor(cupy.asarray(np.ones(2)))
+    look(x, np.ones(2, bool), [1, 2], np.arange(2), cupy.asarray(np.ones(2)))
+    assert seen == [cupy.ndarray] * 5 and x.device == "cuda"
 
 
 # ---- backward --------------------------------------------------------------------------------------------------------
