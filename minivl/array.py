@@ -112,18 +112,24 @@ class _Job:
 
     def work(self):
         outer, _here.inside = getattr(_here, "inside", False), True
-        with _single_threaded_blas:
-            for chunk in self.left:  # a list's iterator hands each element to one thread only
-                try:
-                    if self.error is None:
-                        self.body(chunk)
-                except BaseException as error:
-                    self.error = error
-                with self.lock:
-                    self.unfinished -= 1
-                    if not self.unfinished:
-                        self.done.set()
-        _here.inside = outer
+        try:
+            with _single_threaded_blas:
+                for chunk in self.left:  # a list's iterator hands each element to one thread only
+                    self._do(chunk)
+        finally:
+            _here.inside = outer
+
+    def _do(self, chunk):
+        try:
+            if self.error is None:
+                self.body(chunk)
+        except BaseException as error:
+            self.error = self.error or error
+        finally:
+            with self.lock:
+                self.unfinished -= 1
+                if not self.unfinished:
+                    self.done.set()
 
 
 _here = threading.local()  # .inside: this thread is at work on a chunk

@@ -6,7 +6,6 @@ It ends in one picture, demo.png: scenes that it never saw, what it says of them
 import time
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from . import load

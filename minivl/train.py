@@ -18,10 +18,11 @@ import numpy as np
 from tqdm import tqdm
 
 from . import models, optim
-from .array import device_of, to_device
+from .array import device_of, keep_freed_memory, to_device
 from .data import Batches, open_source
 from .data.augment import Augment
 from .evaluate import labels_of
+from .models.coca import label_prompt
 from .run import Run, RunError, model_weights, part_of
 from .tokenizers import ByteLevelBPE
 from .trace import AnomalyError, detect_anomaly
@@ -50,6 +51,7 @@ class Settings:
     batch_size: int = 64
     accumulate: int = 1  # batches whose gradients are added up for one step
     optimizer: str = "adamw"  # or "adafactor" (CoCa's), "sgd"
+    beta2: float = 0.98  # memory of AdamW's second moment; Adafactor has the paper's 0.999
     lr: float = 1e-3
     warmup: int = 100  # steps of rising lr, a fifth of all at most
     schedule: str = "cosine"  # or "linear", "constant"
@@ -57,6 +59,9 @@ class Settings:
     clip: float = 1.0  # the global norm that gradients are scaled down to; 0: they are left as they are
     average: float = 0.0  # decay of a running mean of the weights, which the run then ends with; 0: none
     augment: float = 0.0  # strength of the random changes to pictures; 0: none
+    augment_begin: float = -1.0  # their strength at first, which then rises over four fifths of the run; -1: the same
+    labels: str = ""  # train only on examples with one of these labels, separated by commas
+    first_caption: float = 0.0  # share of the pictures whose text is their first caption; else one drawn from all
     label_fraction: float = 0.0  # share of the pictures whose text is a prompt of their labels
     bpe_vocabulary: int = 512  # tokens to learn, at most
     seed: int = 0
@@ -70,7 +75,7 @@ class Settings:
         for names, least, most in (
             (("steps", "batch_size", "accumulate", "checkpoint_every", "workers"), 1, math.inf),
             (("warmup", "seed", "keep", "weight_decay", "clip", "augment"), 0, math.inf),
-            (("label_fraction",), 0, 1),
+            (("label_fraction", "first_caption"), 0, 1),
         ):
             for name in names:
                 if not least <= getattr(self, name) <= most or not math.isfinite(getattr(self, name)):
@@ -78,8 +83,9 @@ class Settings:
                     raise SettingError(f"{name} is {getattr(self, name)}, must be {wanted}")
         if not 0 < self.lr < math.inf:
             raise SettingError(f"lr is {self.lr}, must be above 0")
-        if not 0 <= self.average < 1:
-            raise SettingError(f"average is {self.average}, must be at least 0 and below 1")
+        for name in ("average", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, must be at least 0 and below 1")
         for name, known in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
             if getattr(self, name) not in known:
                 raise SettingError(f"{name} is {getattr(self, name)!r}, must be one of: {', '.join(known)}")
@@ -102,7 +108,9 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     settings = Settings() if settings is None else settings
     data = [str(part) for part in data] if isinstance(data, (list, tuple)) else str(data)
     run = Run(out)
-    source = open_source(data, seed=settings.seed, strict=settings.strict)
+    wanted = {label.strip() for label in settings.labels.split(",") if label.strip()}
+    keep = (lambda info: bool(wanted & set(labels_of(info)))) if wanted else None
+    source = open_source(data, seed=settings.seed, strict=settings.strict, keep=keep)
     about = {"model": model_name, "preset": preset, "data": data, "settings": asdict(settings)}
     if resume and run.exists():
         _check_same_run(run, about, config or {})
@@ -111,6 +119,7 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
         run.check_free()
         model = _new_model(model_name, preset, source, settings, config or {}).to(device)
         run.create(model.tokenizer, {**about, "config": asdict(model.config)})
+    keep_freed_memory()
     training = Training(model, settings)
     try:
         step, arrays = run.newest_checkpoint()
@@ -194,7 +203,8 @@ class Training:
         self.model, self.done = model, 0
         self.named = list(model.named_parameters())
         groups = optim.decay_groups(self.named, s.weight_decay)
-        self.optimizer = _OPTIMIZERS[s.optimizer](groups, lr=s.lr, weight_decay=s.weight_decay)
+        betas = {"betas": (0.9, s.beta2)} if s.optimizer == "adamw" else {}
+        self.optimizer = _OPTIMIZERS[s.optimizer](groups, lr=s.lr, weight_decay=s.weight_decay, **betas)
         self.average = optim.WeightAverage([p for _, p in self.named], s.average) if s.average else None
         self.device = device_of(self.named[0][1].data)
 
@@ -228,11 +238,27 @@ class Training:
             c.image_mean,
             c.image_std,
             seed=s.seed,
-            augment=Augment().scaled(s.augment) if s.augment else None,
+            augment=self.augment if s.augment else None,
             workers=s.workers,
             start_step=self.done * s.accumulate,
-            caption=_caption_or_labels(s.label_fraction),
+            caption=self.caption,
         )
+
+    def augment(self, images, random, batch):
+        """Random changes, whose strength grows: early on there is most to learn from what the pictures show."""
+        s = self.settings
+        begin = s.augment if s.augment_begin < 0 else s.augment_begin
+        risen = min(1.0, batch / (0.8 * s.steps * s.accumulate))
+        return Augment().scaled(begin + (s.augment - begin) * risen)(images, random)
+
+    def caption(self, example, random):
+        """The text to learn from: one of the captions or, now and then, a prompt of the labels (CoCa, sec. 4.1)."""
+        s, labels = self.settings, labels_of(example.info)
+        if s.label_fraction and labels and random.random() < s.label_fraction:
+            return label_prompt(labels, random)
+        if s.first_caption and random.random() < s.first_caption:
+            return example.captions[0]
+        return example.captions[random.integers(len(example.captions))]
 
     def step(self, batches):
         """One update of the weights. -> a line for the log: losses, learning rate, gradient norm, times"""
@@ -313,16 +339,3 @@ class _CtrlC:
             raise KeyboardInterrupt("stopped at once; --resume goes on from the newest checkpoint")
         self.asked = True
         print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
-
-
-def _caption_or_labels(fraction):
-    """The text of an example: one of its captions, or now and then a prompt of its labels (CoCa, sec. 4.1)."""
-    from .models.coca import label_prompt
-
-    def caption(example, random):
-        labels = labels_of(example.info)
-        if fraction and labels and random.random() < fraction:
-            return label_prompt(labels, random)
-        return example.captions[random.integers(len(example.captions))]
-
-    return caption

@@ -34,10 +34,11 @@ class Batches:
             batch = next(batches)
 
     "image" (B, 3, S, S) float32, normalised   "text" (B, T) int64, T the longest of them   "lengths" (B,) int64
+    "same" (B, B) bool, whose caption is whose, so that twins are not told apart
     "key", "caption" lists of strings   "info" list of dicts   "epoch" of the batch's first example
 
     tokenizer     tokenizer(texts, context_length) -> ids (B, T), lengths (B,)
-    augment       augment(images, random) -> images, on (B, 3, S, S) float32 in 0..1, before normalising
+    augment       augment(images, random, step) -> images, on (B, 3, S, S) float32 in 0..1, before normalising
     caption       caption(example, random) -> the text to learn from
     workers       threads that make batches; the batches are the same whatever their number
     start_step    next() gives this batch first; nothing before it is decoded
@@ -109,12 +110,13 @@ class Batches:
         captions = [self.caption(example, random) for example in examples]
         images = to_images(pictures)
         if self.augment is not None:
-            images = self.augment(images, np.random.default_rng([self.seed, step, 0, _AUGMENT]))
+            images = self.augment(images, np.random.default_rng([self.seed, step, 0, _AUGMENT]), step)
         images = normalise(images, self.mean, self.std)
         batch = collate(examples, images, captions, self.tokenizer, self.context_length)
         longest = max(batch["lengths"])  # pads beyond it would only cost time
         batch["text"] = np.ascontiguousarray(batch["text"][:, :longest])
-        return {**batch, "epoch": window[0][0]}
+        _, text = np.unique(captions, return_inverse=True)
+        return {**batch, "same": text[:, None] == text[None, :], "epoch": window[0][0]}
 
     def _good(self, step, window):
         """The batch's examples and their pictures; spares stand in for those whose picture is broken."""

@@ -1,8 +1,9 @@
-r"""CoCa: Contrastive Captioners are Image-Text Foundation Models.   Yu, Wang, Vasudevan, Yeung, Seyedhosseini, Wu. 2022. arXiv 2205.01917
+r"""CoCa: Contrastive Captioners are Image-Text Foundation Models.   arXiv 2205.01917
+Yu, Wang, Vasudevan, Yeung, Seyedhosseini, Wu. 2022.
 
-One text decoder is cut in half. Its lower half reads the words alone, and a token behind them, [CLS], is compared with the
-image (contrastive loss). Its upper half looks at the image, and predicts the next word (captioning loss). Both halves are
-causal, so one forward pass gives both losses.
+One text decoder is cut in half. Its lower half reads the words alone, and a token behind them, [CLS], is compared with
+the image (contrastive loss). Its upper half looks at the image, and predicts the next word (captioning loss). Both
+halves are causal, so one forward pass gives both losses.
 
       image                      <start>  red   circle  <end>  [CLS]
         |                           |      |      |       |      |
@@ -20,13 +21,13 @@ causal, so one forward pass gives both losses.
   n_query             Config.caption_queries; the contrastive pooler has one
   λ_Con, λ_Cap        Config.contrastive_weight, Config.caption_weight
   σ                   exp(-log_scale): the logarithm of 1/σ is what is learned, σ itself starts at 0.07
-  cascade, parallel   Config.pooler: whether the contrastive pooler looks at the caption pooler's answers or at the patches
+  cascade, parallel   Config.pooler: the contrastive pooler looks at the caption pooler's answers, or at the patches
 
   where we differ     what we do, and why
-  eq. 2               the mean of both directions, as CLIP writes it; the paper prints their sum. λ_Con = 2 gives the paper's
+  eq. 2               the mean of both directions, as in CLIP; the paper prints their sum. λ_Con = 2 gives the paper's
   eq. 3               the mean over a batch's words, not their sum over a text: the step does not grow with the length
   tokens              byte-level BPE of our own; the paper has a sentencepiece vocabulary of 64k
-  normalisation       the paper does not say where; ours is before each layer, at the end of each half, and around the poolers
+  normalisation       the paper does not say where; ours is before each layer, after each half and around the poolers
 """
 
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class CoCa(nn.Module):
     def forward(self, batch, random=None):
         """Both losses of a batch from one pass, with every intermediate that has a name in the paper.
 
-        batch    image (B, 3, S, S)   text (B, T)   lengths (B,)   and, if there, same (B, B): see losses.contrastive_loss
+        batch    image (B, 3, S, S)   text (B, T)   lengths (B,)   same (B, B), if there: see contrastive_loss
         random   a numpy.random.Generator: dropout is on; None: off
         """
         c = self.config
@@ -139,7 +140,7 @@ class CoCa(nn.Module):
         #: Captioning: every word predicts the next | L_{Cap} = -\sum_t \log P(y_t \mid y_{<t}, x)
         caption = captioning_loss(logits, batch["text"], batch["lengths"], c.label_smoothing)  # eq. (3)
 
-        #: Contrast: each picture finds its text | L_{Con} = -\frac{1}{N}\sum_i \log\frac{\exp(x_i^\top y_i/\sigma)}{\sum_j \exp(x_i^\top y_j/\sigma)}
+        #: Contrast: a picture finds its text | L_{Con} = -\frac{1}{N}\sum_i \log \mathrm{softmax}_j(x_i^\top y_j / \sigma)_i
         contrastive, similarity = contrastive_loss(
             image_embedding, text_embedding, self.log_scale, batch.get("same")
         )  # eq. (2)
@@ -207,19 +208,19 @@ class CoCa(nn.Module):
         return self.read(text, lengths)[1]
 
     def encode_video(self, clips):
-        """clips (B, 3, F, S, S) -> (B, C) of length 1: the mean of the frames' embeddings, sec. 4.2.2 (retrieval)."""
+        """clips (B, 3, F, S, S) -> (B, C) of length 1: the mean of the frames' embeddings, sec. 4.2.2."""
         B, _, F, S, _ = clips.shape
         frames = self.encode_image(clips.transpose(0, 2, 1, 3, 4).reshape(B * F, 3, S, S))
         return ops.normalize(frames.reshape(B, F, -1).mean(axis=1))
 
     def video_tokens(self, clips):
-        """clips (B, 3, F, S, S) -> the patches of all frames (B, F N, C), for a new pooler: sec. 3.3, fig. 3 (recognition)."""
+        """clips (B, 3, F, S, S) -> the patches of all frames (B, F N, C), for a new pooler, sec. 3.3."""
         B, _, F, S, _ = clips.shape
         patches = self.vit(clips.transpose(0, 2, 1, 3, 4).reshape(B * F, 3, S, S))
         return patches.reshape(B, -1, self.config.width)
 
     def zeroshot_classifier(self, names, templates=("a photo of the {}.",)):
-        """Class names -> (C, classes): the mean embedding of each name's prompts. `encode_image(x) @ classifier` scores x.
+        """Class names -> (C, classes): the mean embedding of each name's prompts. `encode_image(x) @ it` scores x.
 
         Normalised twice, each prompt and then the mean, as in CLIP, arXiv 2103.00020, sec. 3.1.4.
         """
@@ -249,6 +250,8 @@ class CoCa(nn.Module):
         c, cache = self.config, nn.Cache()
         begin = np.array([c.start_token, *(() if prompt is None else prompt)], dtype=np.int64)
         room = c.context - len(begin)
+        if room < 1:
+            raise ValueError(f"generate: prompt has {len(begin) - 1} tokens, must leave room for one in {c.context}")
         with no_grad():
             memory = self.look(images)[1]
             if beams > 1:
@@ -268,8 +271,8 @@ class CoCa(nn.Module):
     def where_words_look(self, images, text, lengths):
         """How much each word of text (B, T), when its successor is predicted, looks at each patch: (B, T, N).
 
-        A word looks at the caption pooler's answers, and these at the patches: the shares are multiplied, and averaged over
-        heads and layers. Rows add up to 1; 1/N everywhere is looking nowhere in particular.
+        A word looks at the caption pooler's answers, and these at the patches: the shares are multiplied, and averaged
+        over heads and layers. Rows add up to 1; 1/N everywhere is looking nowhere in particular.
         """
         T = text.shape[1]
         mask = masks.causal(T) & masks.padding(lengths, T)
@@ -296,7 +299,7 @@ class CoCa(nn.Module):
         return self.multimodal(words, mask=mask, memory=self.look(batch["image"])[1])
 
     def _check_length(self, T):
-        if T > self.config.context:
+        if self.config.context < T:
             raise ValueError(f"text of {T} tokens, Config.context is {self.config.context}")
 
 
@@ -304,8 +307,8 @@ class PooledClassifier(nn.Module):
     """A new single-query pooler and a linear map: how CoCa's features, frozen or not, are put to a new use.   sec. 3.3
 
     On patches (frozen-feature evaluation) and on the patches of all frames (video); on the decoder's outputs: VQA with
-    3,129 answers, co-trained with the captioning loss of "question answer", and SNLI-VE with three; NLVR2 pools the outputs
-    of two image-text pairs one by one and puts them side by side (`pairs=2`).
+    3,129 answers, co-trained with the captioning loss of "question answer", and SNLI-VE with three; NLVR2 pools the
+    outputs of two image-text pairs one by one and puts them side by side (`pairs=2`).
     """
 
     def __init__(self, C, H, classes, random, pairs=1):

@@ -39,7 +39,7 @@ class MultiHeadAttention(Module):
         return self.out(ops.attention(q, k, v, mask=mask).transpose(0, 2, 1, 3).reshape(B, T, C))
 
     def weights(self, x, memory=None, mask=None):
-        """How much each token of x looks at each of the memory: (B, H, T, M), rows that add up to 1. To be looked at."""
+        """How much each token of x looks at each of the memory: (B, H, T, M); rows add up to 1. To be looked at."""
         q, k = self.heads(self.query(x)), self.heads(self.key(x if memory is None else memory))
         scores = (q @ k.swapaxes(-1, -2)) * q.shape[-1] ** -0.5
         return ops.softmax(scores if mask is None else ops.where(mask, scores, -np.inf))

@@ -17,7 +17,8 @@ class ViT(Module):
         self.image_size = image_size
         self.patch = parameter(random, 3, patch, patch, C, std=(3 * patch * patch) ** -0.5)
         self.patch_bias = constant_parameter(0, C)
-        self.position = parameter(random, (image_size // patch) ** 2, C, std=0.02)
+        # As large as the patches: with 0.02, usual in large models, a small one learns last where things are.
+        self.position = parameter(random, (image_size // patch) ** 2, C, std=0.5)
         self.transformer = Transformer(layers, C, H, hidden, random, dropout=dropout, checkpointed=checkpointed)
 
     def forward(self, images, random=None):

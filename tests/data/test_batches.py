@@ -48,7 +48,7 @@ def assert_equal(some, others):
                 assert a[name] == b[name], name
 
 
-def shake(images, random):
+def shake(images, random, step):
     return np.clip(images + random.normal(0, 0.1, images.shape).astype(np.float32), 0, 1)
 
 
@@ -296,7 +296,7 @@ def test_a_source_without_a_good_example_is_an_error_and_no_hang(tmp_path):
 
 
 def test_an_error_in_a_thread_comes_out_of_next_at_its_step():
-    def at_ninth(images, random):
+    def at_ninth(images, random, step):
         at_ninth.calls += 1
         if at_ninth.calls == 9:
             raise ZeroDivisionError("in augment")
