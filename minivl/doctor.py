@@ -71,10 +71,11 @@ def _version(package):
 
 def _first_line(program):
     """What `program --version` says first, or None where there is no such program."""
-    if shutil.which(program) is None:
+    path = shutil.which(program)
+    if path is None:
         return None
     try:
-        told = subprocess.run([program, "--version"], capture_output=True, timeout=20).stdout
+        told = subprocess.run([path, "--version"], capture_output=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return f"{program} does not run: {error}"
     lines = told.decode(errors="replace").splitlines()

@@ -69,8 +69,8 @@ def shards(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(tmp_path):
-    """Runs a command in a process of its own: cli("train", "coca", ...) -> (exit code, stdout, stderr)."""
+def command(tmp_path):
+    """Runs a command in a process of its own: command("train", "coca", ...) -> (exit code, stdout, stderr)."""
 
     def run(*arguments, cwd=tmp_path, program=("-m", "minivl.cli"), **environment):
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
