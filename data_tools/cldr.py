@@ -3,7 +3,6 @@
 CLDR has for each emoji a name ("tts": text to speech) and keywords ("default"), in 170 locales.
 """
 
-import collections
 import json
 import re
 from hashlib import sha256
@@ -11,9 +10,7 @@ from hashlib import sha256
 from data_tools import npm
 from minivl.data.shards import DataError
 
-KEYWORDS = 6  # in a caption after the name
-SPECIFIC = 3  # a keyword alone is a caption if it belongs to at most so many emoji: "animal" names nothing
-SINGLE = 4  # captions of one keyword
+KEYWORDS = 8  # of an emoji that become captions
 
 _FOLDERS = ("annotations", "annotationsDerived")  # the second has flags, families, professions, built from the first
 
@@ -43,19 +40,20 @@ def plain(emoji):
 
 
 def captions(names, emojis):
-    """{emoji: captions} in one language: the name, the name with keywords, keywords that are nearly names themselves.
+    """{emoji: captions} in one language: the name, then its keywords two by two, an odd one after the name.
 
-    {"📼": ["videocassette", "videocassette, old, school, tape, vcr, vhs, video", "tape", "vcr", "vhs"], ...}
+    {"📼": ["videocassette", "old, school", "tape, vcr", "vhs, video"], ...}
+
+    One keyword says little ("animal"); all of them in one line are long, and mostly the same line again.
     """
-    known = {emoji: names[plain(emoji)] for emoji in emojis if plain(emoji) in names}
-    counts = collections.Counter(keyword for _, keywords in known.values() for keyword in set(keywords))
     lines = {}
-    for emoji, (name, keywords) in known.items():
-        words = {name.casefold(), *re.split(r"\W+", name.casefold())}
-        extra = [keyword for keyword in keywords if keyword.casefold() not in words]
-        with_keywords = [", ".join([name, *extra[:KEYWORDS]])] if extra else []
-        single = [k for k in extra if counts[k] <= SPECIFIC and not (k.isascii() and len(k) < 3)]  # not "do", not "<3"
-        lines[emoji] = [name, *with_keywords, *single[:SINGLE]]
+    for emoji in emojis:
+        if plain(emoji) in names:
+            name, keywords = names[plain(emoji)]
+            words = {name.casefold(), *re.split(r"\W+", name.casefold())}
+            extra = [keyword for keyword in keywords if keyword.casefold() not in words][:KEYWORDS]
+            pairs = [extra[k : k + 2] for k in range(0, len(extra), 2)]
+            lines[emoji] = [name, *(", ".join(pair if len(pair) == 2 else [name, *pair]) for pair in pairs)]
     return lines
 
 

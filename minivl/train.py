@@ -60,6 +60,7 @@ class Settings:
     average: float = 0.0  # decay of a running mean of the weights, which the run then ends with; 0: none
     augment: float = 0.0  # strength of the random changes to pictures; 0: none
     augment_begin: float = -1.0  # their strength at first, which then rises over four fifths of the run; -1: the same
+    split: str = "train"  # of the data, where its examples name one; "all": every example
     labels: str = ""  # train only on examples with one of these labels, separated by commas
     first_caption: float = 0.0  # share of the pictures whose text is their first caption; else one drawn from all
     label_fraction: float = 0.0  # share of the pictures whose text is a prompt of their labels
@@ -110,7 +111,8 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     run = Run(out)
     wanted = {label.strip() for label in settings.labels.split(",") if label.strip()}
     keep = (lambda info: bool(wanted & set(labels_of(info)))) if wanted else None
-    source = open_source(data, seed=settings.seed, strict=settings.strict, keep=keep)
+    split = None if settings.split == "all" else settings.split
+    source = open_source(data, split, seed=settings.seed, strict=settings.strict, keep=keep)
     about = {"model": model_name, "preset": preset, "data": data, "settings": asdict(settings)}
     if resume and run.exists():
         _check_same_run(run, about, config or {})
@@ -129,7 +131,7 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
         _to_the_end(training, source, run, quiet)
         weights = model_weights(training.state())
         save_safetensors(run.model_path, weights, {"step": str(settings.steps)})
-    except (ValueError, FloatingPointError):
+    except (ValueError, ArithmeticError, MemoryError):
         if training.done == 0:  # what does not work at all leaves no run in the way of the next attempt
             run.discard()
         raise
@@ -312,7 +314,7 @@ def _to_the_end(training, source, run, quiet):
             if training.done % s.checkpoint_every == 0 or training.done == s.steps or stop.asked:
                 os.fsync(log.fileno())  # a checkpoint must never be ahead of the log, not even after a power cut
                 run.save_checkpoint(training.done, training.state(), s.keep)
-            if stop.asked:
+            if stop.asked and training.done < s.steps:
                 raise Interrupted(f"stopped after step {training.done} of {s.steps}; go on with --resume")
 
 

@@ -34,12 +34,12 @@ class Augment:
     warp_cells: int = 4  # its coarse grid: 2 bends the whole picture, 8 ripples it
     fill: float = 1.0  # brightness of what lies outside the picture: white paper
 
-    tone: float = 0.6  # bend of each channel's tone curve, within (-1, 1)
-    mix: float = 0.3  # standard deviation of the 3 x 3 colour matrix around the identity
-    grey: float = 0.2  # chance to lose all colour
-    saturation: float = 0.5  # change of the amount of colour
-    hue: float = 0.1  # turn of the colour wheel, in turns
-    contrast: float = 0.4  # log2
+    tone: float = 0.3  # bend of each channel's tone curve, within (-1, 1)
+    mix: float = 0.1  # standard deviation of the 3 x 3 colour matrix around the identity
+    grey: float = 0.05  # chance to lose all colour
+    saturation: float = 0.3  # change of the amount of colour
+    hue: float = 0.03  # turn of the colour wheel, in turns
+    contrast: float = 0.2  # log2
     brightness: float = 0.15
     shading: float = 0.15  # standard deviation of smooth light and dark patches
     posterise: float = 0.3  # chance of few, flat tones

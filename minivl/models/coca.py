@@ -63,6 +63,7 @@ class Config:
     pad_token: int = 0
     start_token: int = 1
     end_token: int = 2
+    centred: bool = False  # take each picture's own mean out: for drawings, whose paper is all white
     image_mean: tuple = (0.5, 0.5, 0.5)
     image_std: tuple = (0.5, 0.5, 0.5)
 
@@ -140,7 +141,7 @@ class CoCa(nn.Module):
         #: Captioning: every word predicts the next | L_{Cap} = -\sum_t \log P(y_t \mid y_{<t}, x)
         caption = captioning_loss(logits, batch["text"], batch["lengths"], c.label_smoothing)  # eq. (3)
 
-        #: Contrast: a picture finds its text | L_{Con} = -\frac{1}{N}\sum_i \log \mathrm{softmax}_j(x_i^\top y_j / \sigma)_i
+        #: Contrast: image finds text | L_{Con} = -\frac{1}{N}\sum_i \log \mathrm{softmax}_j(x_i^\top y_j / \sigma)_i
         contrastive, similarity = contrastive_loss(
             image_embedding, text_embedding, self.log_scale, batch.get("same")
         )  # eq. (2)
@@ -162,8 +163,14 @@ class CoCa(nn.Module):
 
     def look(self, images, random=None):
         """images (B, 3, S, S) -> patches (B, N, C), memory for the decoder (B, Q, C), embedding (B, C) of length 1"""
-        patches = self.vit(images, random)
+        patches = self.patches(images, random)
         return patches, *self.pool(patches)
+
+    def patches(self, images, random=None):
+        """images (B, 3, S, S) -> what the ViT makes of their patches (B, N, C)"""
+        if self.config.centred:
+            images = images - images.mean(axis=(1, 2, 3), keepdims=True)
+        return self.vit(images, random)
 
     def pool(self, patches):
         """patches (B, N, C), of one picture or of all frames of a clip -> memory (B, Q, C), embedding (B, C)"""
@@ -216,7 +223,7 @@ class CoCa(nn.Module):
     def video_tokens(self, clips):
         """clips (B, 3, F, S, S) -> the patches of all frames (B, F N, C), for a new pooler, sec. 3.3."""
         B, _, F, S, _ = clips.shape
-        patches = self.vit(clips.transpose(0, 2, 1, 3, 4).reshape(B * F, 3, S, S))
+        patches = self.patches(clips.transpose(0, 2, 1, 3, 4).reshape(B * F, 3, S, S))
         return patches.reshape(B, -1, self.config.width)
 
     def zeroshot_classifier(self, names, templates=("a photo of the {}.",)):
