@@ -79,7 +79,8 @@ def _parser():
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(name, function, help, example=None):
-        sub = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", epilog=example)
+        text = {"help": help, "description": f"{help[0].upper()}{help[1:]}.", "epilog": example}
+        sub = commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **text)
         sub.set_defaults(command=function)
         return sub
 
@@ -276,7 +277,8 @@ def retrieve(options):
     from .tensor import no_grad
 
     Image.init()
-    if Path(options.out).suffix.lower() not in Image.EXTENSION:
+    kind = Image.EXTENSION.get(Path(options.out).suffix.lower())
+    if kind not in Image.SAVE:
         raise UsageError(f"--out {options.out}: must end in .png, .jpg or another format that Pillow writes")
     model = load(options.run)
     tokens, room = len(model.tokenizer.encode(options.text)), model.config.context - 2
@@ -291,7 +293,7 @@ def retrieve(options):
     titles = [f"{score[i]:.2f}  {found['caption'][i]}" for i in best]
     file = io.BytesIO()
     sheet = contact_sheet(tiles, titles, heading=f"{options.text}: the {len(best)} of {len(score)}")
-    sheet.save(file, Image.EXTENSION[Path(options.out).suffix.lower()])
+    sheet.save(file, kind)
     write_beside(options.out, file.getvalue())
     for i in best[:5]:
         print(f"{score[i]:.3f}  {found['key'][i]}  {found['caption'][i]}")

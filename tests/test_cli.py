@@ -142,6 +142,7 @@ def test_wrong_settings(capsys, tmp_path, shards, small, setting, said):
         (["retrieve", "RUN", ""], 1, "TEXT has 0 tokens, must have 1 to 30 for this model"),
         (["retrieve", "RUN", "word " * 50], 1, "must have 1 to 30 for this model"),
         (["retrieve", "RUN", "x", "--out", "x.xyz"], 2, "must end in .png, .jpg or another format"),
+        (["retrieve", "RUN", "x", "--out", "x.psd"], 2, "must end in .png"),
         (["retrieve", "RUN", "x", "--limit", "3", "--out", "NEW/x.png"], 1, "NEW/x.png: No such file or directory"),
         (["sing"], 2, "invalid choice: 'sing'"),
         ([], 2, "required: COMMAND (minivl --help)"),
