@@ -37,11 +37,17 @@ def next_tokens(text, lengths, ignore_index=-100):
     return xp.where(xp.arange(T) < xp.asarray(lengths)[:, None] - 1, follows, ignore_index)
 
 
-def captioning_loss(logits, text, lengths, label_smoothing=0.0):
+def captioning_loss(decoded, next_token, text, lengths, label_smoothing=0.0):
     """Every word predicts the next: L = -1/n sum_t log P(y_t | y_<t, x).   CoCa, arXiv 2205.01917, eq. 3.
 
     The mean is over the n tokens of the batch that are no pads and not the first of their text; 0 if there are none.
 
-    logits (B, T, V)   text (B, T)   lengths (B,), start and end token included
+    decoded       (B, T, C), what the decoder made of every token
+    next_token    (n, C) -> (n, V); only those that predict a word are mapped, for V is the widest axis of all
+    text          (B, T)   lengths (B,), start and end token included
+    ->            loss, logits (n, V), row by row of text
     """
-    return ops.cross_entropy(logits, next_tokens(text, lengths), label_smoothing=label_smoothing)
+    follows = next_tokens(text, lengths, ignore_index=-1)
+    counted = follows >= 0
+    logits = next_token(decoded[counted])
+    return ops.cross_entropy(logits, follows[counted], label_smoothing=label_smoothing), logits

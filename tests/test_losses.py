@@ -64,6 +64,11 @@ def test_contrastive_in_single_precision(random):
     assert all(t.grad.dtype == np.float32 and np.isfinite(t.grad).all() for t in tensors)
 
 
+def as_it_is(x):
+    """Stands for the map from features to logits, where the features are the logits."""
+    return x
+
+
 def test_next_tokens():
     text = np.array([[1, 5, 6, 2, 0], [1, 7, 2, 0, 0], [1, 5, 6, 7, 2], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
     got = next_tokens(text, np.array([4, 3, 5, 1, 0]), ignore_index=-1)
@@ -88,14 +93,16 @@ def test_captioning(random, smoothing):
         for t in range(n - 1):
             truth = -log_p[b, t, text[b, t + 1]]
             surprises.append((1 - smoothing) * truth + smoothing * -log_p[b, t].mean())
-    loss = captioning_loss(Tensor(logits), text, lengths, smoothing)
+    loss = captioning_loss(Tensor(logits), as_it_is, text, lengths, smoothing)[0]
     assert len(surprises) == 4 and loss.item() == pytest.approx(np.mean(surprises), rel=1e-12)
-    gradcheck(lambda x: captioning_loss(x, text, lengths, smoothing), logits)
+    gradcheck(lambda x: captioning_loss(x, as_it_is, text, lengths, smoothing)[0], logits)
 
 
 def test_captioning_does_not_count_pads_and_ends(random):
     logits = Tensor(random.standard_normal((2, 3, 5)), requires_grad=True)
-    captioning_loss(logits, np.array([[1, 3, 2], [1, 2, 0]]), np.array([3, 2])).backward()
+    loss, counted = captioning_loss(logits, as_it_is, np.array([[1, 3, 2], [1, 2, 0]]), np.array([3, 2]))
+    loss.backward()
+    np.testing.assert_array_equal(counted.data, logits.data[[0, 0, 1], [0, 1, 0]])
     assert (logits.grad != 0).all(-1).tolist() == [[True, True, False], [True, False, False]]
-    nothing = captioning_loss(logits, np.array([[1, 0, 0]] * 2), np.array([1, 0]))
+    nothing, _ = captioning_loss(logits, as_it_is, np.array([[1, 0, 0]] * 2), np.array([1, 0]))
     assert nothing.item() == 0

@@ -136,10 +136,12 @@ class CoCa(nn.Module):
         #: The multimodal half: words look at the picture | Y = \mathrm{Transformer}(W, M)
         T = words.shape[1]
         mask = masks.causal(T) & masks.padding(batch["lengths"], T)
-        logits = self.next_token(self.multimodal(words, mask=mask, memory=memory, random=random))
+        decoded = self.multimodal(words, mask=mask, memory=memory, random=random)
 
         #: Captioning: every word predicts the next | L_{Cap} = -\sum_t \log P(y_t \mid y_{<t}, x)
-        caption = captioning_loss(logits, batch["text"], batch["lengths"], c.label_smoothing)  # eq. (3)
+        caption, logits = captioning_loss(
+            decoded, self.next_token, batch["text"], batch["lengths"], c.label_smoothing
+        )  # eq. (3)
 
         #: Contrast: image finds text | L_{Con} = -\frac{1}{N}\sum_i \log \mathrm{softmax}_j(x_i^\top y_j / \sigma)_i
         contrastive, similarity = contrastive_loss(
@@ -158,7 +160,8 @@ class CoCa(nn.Module):
             "words": words,
             "text_embedding": text_embedding,
             "similarity": similarity,
-            "logits": logits,
+            "decoded": decoded,
+            "logits": logits,  # (n, V), of the n words that are followed by a word
         }
 
     def look(self, images, random=None):

@@ -33,7 +33,8 @@ def expand(x, *, shape):
 def getitem(x, *, index):
     """x[index]: numbers, slices, None, ..., and arrays of integers or booleans."""
     parts = index if isinstance(index, tuple) else (index,)
-    repeats = any(hasattr(p, "dtype") or isinstance(p, list) for p in parts)  # an element may be taken more than once
+    # Integers in an array may take an element twice; slices and booleans cannot.
+    repeats = any(isinstance(p, list) or (hasattr(p, "dtype") and p.dtype != bool) for p in parts)
     xp = array_module(x)
 
     def derivative(d):

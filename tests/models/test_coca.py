@@ -47,6 +47,12 @@ def gradients(loss, m):
     return {name: p.grad for name, p in m.named_parameters()}
 
 
+def with_logits(m, b, *options):
+    """m(b), its logits at every token (B, T, V), also at those that predict nothing."""
+    out = m(b, *options)
+    return {**out, "logits": m.next_token(out["decoded"])}
+
+
 def arrays(out):
     return {name: t.data for name, t in out.items()}
 
@@ -60,7 +66,8 @@ def test_every_step_of_the_paper_has_a_name_and_a_shape(kind):
     assert {name: a.shape for name, a in out.items()} == {
         "loss": (), "contrastive_loss": (), "caption_loss": (),
         "image_tokens": (3, 4, 8), "memory": (3, Q, 8), "image_embedding": (3, 8),
-        "words": (3, 6, 8), "text_embedding": (3, 8), "similarity": (3, 3), "logits": (3, 6, 13),
+        "words": (3, 6, 8), "text_embedding": (3, 8), "similarity": (3, 3), "decoded": (3, 6, 8),
+        "logits": (10, 13),
     }  # fmt: skip
     for embedding in ("image_embedding", "text_embedding"):
         np.testing.assert_allclose(np.linalg.norm(out[embedding], axis=1), 1, rtol=1e-12)
@@ -117,7 +124,7 @@ def test_no_word_sees_a_later_word(t, dtype):
     m, later = model(dtype), TEXT.copy()
     later[0, t] = 12
     with no_grad():
-        before, after = arrays(m(batch(dtype))), arrays(m(batch(dtype, later)))
+        before, after = arrays(with_logits(m, batch(dtype))), arrays(with_logits(m, batch(dtype, later)))
     for name in ("words", "logits"):
         np.testing.assert_array_equal(after[name][0, :t], before[name][0, :t])
         np.testing.assert_array_equal(after[name][1:], before[name][1:])
@@ -130,7 +137,7 @@ def test_pads_change_nothing(dtype):
     m, others = model(dtype), TEXT.copy()
     others[1, 4:], others[2, 3:] = 7, [12, 1, 5]
     real = np.arange(6) < LENGTHS[:, None]
-    out, changed = m(batch(dtype)), m(batch(dtype, others))
+    out, changed = with_logits(m, batch(dtype)), with_logits(m, batch(dtype, others))
     for name in ("loss", "contrastive_loss", "caption_loss", "text_embedding", "similarity", "image_embedding"):
         np.testing.assert_array_equal(changed[name].data, out[name].data)
     for name in ("words", "logits"):
@@ -147,7 +154,7 @@ def test_padding_further_changes_nothing(T):
     longer = dict(short, text=np.pad(TEXT[1:, :4], ((0, 0), (0, T - 4))))
     short["text"] = TEXT[1:, :4]
     with no_grad():
-        a, b = arrays(m(short)), arrays(m(longer))
+        a, b = arrays(with_logits(m, short)), arrays(with_logits(m, longer))
     np.testing.assert_allclose(b["logits"][:, :4], a["logits"], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(b["text_embedding"], a["text_embedding"], rtol=1e-10)
     np.testing.assert_allclose(b["loss"], a["loss"], rtol=1e-12)
@@ -155,9 +162,9 @@ def test_padding_further_changes_nothing(T):
 
 def test_nobody_sees_the_class_token():
     m = model()
-    before = arrays(m(batch()))
+    before = arrays(with_logits(m, batch()))
     m.cls.data = m.cls.data + 3
-    after = arrays(m(batch()))
+    after = arrays(with_logits(m, batch()))
     for name in ("words", "logits", "caption_loss", "image_embedding"):
         np.testing.assert_array_equal(after[name], before[name])
     assert (after["text_embedding"] != before["text_embedding"]).any(-1).all()
@@ -166,7 +173,7 @@ def test_nobody_sees_the_class_token():
 def test_where_the_mask_forbids_the_gradient_is_exactly_zero():
     m = model()
     for t in range(6):  # every word of the first text is another one
-        got = gradients(m(batch())["logits"][0, t].sum(), m)
+        got = gradients(with_logits(m, batch())["logits"][0, t].sum(), m)
         assert got["tokens.weight"].any(1).tolist() == np.isin(np.arange(13), TEXT[0, : t + 1]).tolist()
         assert not got["position"][t + 1 :].any() and got["position"][: t + 1].any(1).all()
         assert got["cls"] is None or not got["cls"].any()
@@ -195,7 +202,7 @@ def test_what_each_loss_teaches():
 
 def test_the_unimodal_half_does_not_see_the_picture():
     m = model()
-    one, other = arrays(m(batch())), arrays(m(batch(seed=2)))
+    one, other = arrays(with_logits(m, batch())), arrays(with_logits(m, batch(seed=2)))
     for name in ("words", "text_embedding"):
         np.testing.assert_array_equal(one[name], other[name])
     assert (one["logits"] != other["logits"]).any(-1).all(), "every word of the multimodal half does"
@@ -235,7 +242,7 @@ def test_contrastive_loss_is_half_of_eq_2():
 
 
 def test_captioning_loss_is_the_mean_over_words():
-    out = arrays(model()(batch()))
+    out = arrays(with_logits(model(), batch()))
     log_p = log_softmax(out["logits"])
     words = [log_p[b, t, TEXT[b, t + 1]] for b in range(3) for t in range(LENGTHS[b] - 1)]
     assert len(words) == 10 and out["caption_loss"] == pytest.approx(-np.mean(words), rel=1e-12)
@@ -264,7 +271,7 @@ def test_twins_are_no_negatives():
 
 
 def test_smoothed_captions():
-    out, smooth = (arrays(model(label_smoothing=s)(batch())) for s in (0.0, 0.1))
+    out, smooth = (arrays(with_logits(model(label_smoothing=s), batch())) for s in (0.0, 0.1))
     log_p = log_softmax(out["logits"])
     spread = [log_p[b, t].mean() for b in range(3) for t in range(LENGTHS[b] - 1)]
     assert smooth["caption_loss"] == pytest.approx(0.9 * out["caption_loss"] - 0.1 * np.mean(spread), rel=1e-12)
@@ -390,7 +397,8 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
 def full_logits(m, image, text):
     """Logits of what follows `text`, by the forward pass of training, which has no cache."""
     text = np.array([text])
-    return m({"image": image[None], "text": text, "lengths": np.array([text.shape[1]])})["logits"].data[0, -1]
+    b = {"image": image[None], "text": text, "lengths": np.array([text.shape[1]])}
+    return with_logits(m, b)["logits"].data[0, -1]
 
 
 def test_greedy_generation_is_the_argmax_of_the_full_forward(kind):
@@ -406,7 +414,7 @@ def test_greedy_generation_is_the_argmax_of_the_full_forward(kind):
 def test_decode_with_a_cache_gives_the_logits_of_the_full_forward():
     m, b = model(), batch()
     with no_grad():
-        whole = arrays(m(b))["logits"]
+        whole = arrays(with_logits(m, b))["logits"]
         memory, cache = m.look(b["image"])[1], nn.Cache()
         parts = [m.decode(TEXT[:, t : t + 1], memory, cache).data for t in range(6)]
         np.testing.assert_allclose(m.decode(TEXT, memory).data[0], whole[0], rtol=1e-10, atol=1e-12)
@@ -559,7 +567,7 @@ def test_decoder_features_are_what_the_words_are_predicted_from():
     m = model()
     features = m.decoder_features(batch())
     assert features.shape == (3, 6, 8)
-    np.testing.assert_array_equal(m.next_token(features).data, m(batch())["logits"].data)
+    np.testing.assert_array_equal(m.next_token(features).data, with_logits(m, batch())["logits"].data)
 
 
 @pytest.mark.parametrize("pairs", [1, 2])
