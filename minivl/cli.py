@@ -10,7 +10,6 @@ import difflib
 import inspect
 import io
 import json
-import os
 import signal
 import sys
 import warnings
@@ -36,8 +35,7 @@ def main(arguments=None):
     except KeyboardInterrupt as stop:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # on the way out, another Ctrl-C changes nothing
         return _told(f"\nminivl: {stop}" if str(stop) else "\nminivl: stopped", 130)
-    except BrokenPipeError:  # the reader of our output has seen enough; nor does it want what is still in the buffer
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has seen enough
         return 0
     except _EXPECTED as error:
         if options.debug:

@@ -50,7 +50,7 @@ def open_examples(
     whole = {name: [x for part in parts for x in part[name]] for name in parts[0]}
     for name in ("image", "text", "lengths"):
         whole[name] = np.concatenate([part[name] for part in parts])
-    whole["scenes"] = source.scenes if isinstance(source, ScenesSource) else None
+    whole["scenes"] = source.scenes[: len(whole["key"])] if isinstance(source, ScenesSource) else None
     return whole
 
 

@@ -113,6 +113,7 @@ def test_examples_are_chosen_by_label_split_and_number(model, shards):
 def test_scenes_have_splits_and_no_labels(model):
     assert len(open_examples(model, "scenes", limit=7)["scenes"]) == 7
     assert len(open_examples(model, "scenes:5", split="held-out")["image"]) == 5
+    assert len(captioning(model, open_examples(model, "scenes:9", limit=4))["right"]) == 4
     with pytest.raises(ValueError, match="not sorted by label"):
         open_examples(model, "scenes", labels=["red"])
     with pytest.raises(ValueError, match="split"):
