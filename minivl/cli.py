@@ -6,7 +6,6 @@ An error is one line that says what to do. Exit codes: 0 done, 1 it did not work
 
 import argparse
 import dataclasses
-import difflib
 import inspect
 import io
 import json
@@ -40,7 +39,9 @@ def main(arguments=None):
     except _EXPECTED as error:
         if options.debug:
             raise
-        return _told(f"minivl: {_one_line(error)}", 2 if isinstance(error, UsageError) else 1)
+        from .settings import SettingError
+
+        return _told(f"minivl: {_one_line(error)}", 2 if isinstance(error, (UsageError, SettingError)) else 1)
 
 
 def _told(line, code):
@@ -165,7 +166,7 @@ class _ListSettings(argparse.Action):
 
     def __call__(self, parser, namespace, values, option=None):
         from . import models
-        from .train import Settings
+        from .settings import Settings
 
         Config, _ = models.find(namespace.model or "coca")
         for title, kind in (("training", Settings), (f"{namespace.model or 'coca'}, --preset tiny", Config)):
@@ -187,12 +188,13 @@ def demo(options):
 def train(options):
     from . import models
     from .run import Run
-    from .train import SettingError, Settings, train
+    from .settings import Settings, from_words
+    from .train import train
 
     warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, on overflow: training looks at every loss itself
     if options.model not in models.NAMES:
         raise UsageError(f"model {options.model!r} is unknown, must be one of: {', '.join(models.NAMES)}")
-    settings, changes = _split_settings(options.set, Settings, models.find(options.model)[0])
+    settings, changes = from_words(options.set, models.find(options.model)[0])
     settings |= {"steps": options.steps} if options.steps else {}
     settings |= {"strict": True} if options.strict else {}
     run, told = Run(options.out), {}
@@ -205,10 +207,7 @@ def train(options):
     data = options.data or told.get("data", "scenes")
     preset = options.preset or told.get("preset", "tiny")
     more = dict(config=changes, resume=options.resume, device=options.device)
-    try:
-        train(options.model, data=data, out=options.out, preset=preset, settings=Settings(**settings), **more)
-    except SettingError as error:
-        raise UsageError(str(error)) from error
+    train(options.model, data=data, out=options.out, preset=preset, settings=Settings(**settings), **more)
     print(f"wrote {options.out}; next: minivl evaluate {options.out} --data {data} --task retrieval")
 
 
@@ -302,37 +301,6 @@ def doctor(options):
     from .doctor import report
 
     print(report())
-
-
-# ---- what the commands share ---------------------------------------------------------------------------------------
-
-
-def _split_settings(pairs, Settings, Config):
-    """--set NAME=VALUE: (changes to Settings, changes to Config), each value as the field's type."""
-    kinds = [{f.name: f for f in dataclasses.fields(kind)} for kind in (Settings, Config)]
-    found = {}, {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        place = next((i for i, fields in enumerate(kinds) if name in fields), None)
-        if place is None or not equals:
-            near = difflib.get_close_matches(name, [*kinds[0], *kinds[1]], 1)
-            hint = f"did you mean {near[0]}?" if near and place is None else "minivl train coca --list shows them all"
-            raise UsageError(f"--set {pair}: must be NAME=VALUE with the name of a setting; {hint}")
-        found[place][name] = _value(pair, text, kinds[place][name].default)
-    return found
-
-
-def _value(pair, text, default):
-    """`text` as what `default` is."""
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        if isinstance(default, tuple):
-            return tuple(float(n) for _, n in zip(default, text.split(","), strict=True))
-        return type(default)(text)
-    except (ValueError, KeyError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number", tuple: "3 numbers, as 0.5,0.5,0.5"}
-        raise UsageError(f"--set {pair}: must be {wanted[type(default)]}") from None
 
 
 def _lines(result, before=""):

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 from tqdm import tqdm
@@ -24,72 +24,18 @@ from .data.augment import Augment
 from .evaluate import labels_of
 from .models.coca import label_prompt
 from .run import Run, RunError, model_weights, part_of
+from .settings import OPTIMIZERS, SCHEDULES, SettingError, Settings, check_sizes, presets
 from .tokenizers import ByteLevelBPE
 from .trace import AnomalyError, detect_anomaly
 from .weights import save_safetensors
 
-_SCHEDULES = {"cosine": optim.warmup_cosine, "linear": optim.warmup_linear, "constant": optim.warmup_constant}
-_OPTIMIZERS = {"adamw": optim.AdamW, "adafactor": optim.Adafactor, "sgd": optim.SGD}
 _CAPTIONS = 20_000  # that the vocabulary is learned from, at most
 _FREE = {"checkpoint_every", "keep", "workers", "strict", "detect_anomaly"}  # a run may be resumed with others of these
 _WHERE = "--set detect_anomaly=true names the op where it began"
 
 
-class SettingError(ValueError):
-    """A setting that cannot be what it was set to."""
-
-
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, after a checkpoint was written."""
-
-
-@dataclass
-class Settings:
-    """How a model is trained. Numbers of steps and pictures, not of epochs.   SettingError: a value that cannot be."""
-
-    steps: int = 1000
-    batch_size: int = 64
-    accumulate: int = 1  # batches whose gradients are added up for one step
-    optimizer: str = "adamw"  # or "adafactor" (CoCa's), "sgd"
-    beta2: float = 0.98  # memory of AdamW's second moment; Adafactor has the paper's 0.999
-    lr: float = 1e-3
-    warmup: int = 100  # steps of rising lr, a fifth of all at most
-    schedule: str = "cosine"  # or "linear", "constant"
-    weight_decay: float = 0.05
-    clip: float = 1.0  # the global norm that gradients are scaled down to; 0: they are left as they are
-    average: float = 0.0  # decay of a running mean of the weights, which the run then ends with; 0: none
-    augment: float = 0.0  # strength of the random changes to pictures; 0: none
-    augment_begin: float = -1.0  # their strength at first, which then rises over four fifths of the run; -1: the same
-    split: str = "train"  # of the data, where its examples name one; "all": every example
-    labels: str = ""  # train only on examples with one of these labels, separated by commas
-    first_caption: float = 0.0  # share of the pictures whose text is their first caption; else one drawn from all
-    label_fraction: float = 0.0  # share of the pictures whose text is a prompt of their labels
-    bpe_vocabulary: int = 512  # tokens to learn, at most
-    seed: int = 0
-    checkpoint_every: int = 500  # steps
-    keep: int = 2  # checkpoints; 0: all
-    workers: int = 1  # threads that prepare batches
-    strict: bool = False  # the first broken example is an error
-    detect_anomaly: bool = False  # look at every number, and name the op where the first NaN is born
-
-    def __post_init__(self):
-        for names, least, most in (
-            (("steps", "batch_size", "accumulate", "checkpoint_every", "workers"), 1, math.inf),
-            (("warmup", "seed", "keep", "weight_decay", "clip", "augment"), 0, math.inf),
-            (("label_fraction", "first_caption"), 0, 1),
-        ):
-            for name in names:
-                if not least <= getattr(self, name) <= most or not math.isfinite(getattr(self, name)):
-                    wanted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-                    raise SettingError(f"{name} is {getattr(self, name)}, must be {wanted}")
-        if not 0 < self.lr < math.inf:
-            raise SettingError(f"lr is {self.lr}, must be above 0")
-        for name in ("average", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}, must be at least 0 and below 1")
-        for name, known in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
-            if getattr(self, name) not in known:
-                raise SettingError(f"{name} is {getattr(self, name)!r}, must be one of: {', '.join(known)}")
 
 
 def train(model_name, *, data, out, preset="tiny", settings=None, config=None, resume=False, device="cpu", quiet=False):
@@ -143,11 +89,6 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     return model
 
 
-def presets(Config):
-    """Names of the sizes that a model has: the class methods of its Config."""
-    return [name for name, value in vars(Config).items() if isinstance(value, classmethod)]
-
-
 def _new_model(model_name, preset, source, settings, changes):
     """A model of fresh weights, and the vocabulary that it learns from the captions."""
     Config, Model = models.find(model_name)
@@ -169,19 +110,12 @@ def _new_model(model_name, preset, source, settings, changes):
         if clash := set(from_tokenizer) & set(changes):
             raise ValueError(f"{clash.pop()} comes from the tokenizer; set bpe_vocabulary instead")
         config = getattr(Config, preset)(**from_tokenizer, **changes)
-        _check_sizes(config)
+        check_sizes(config)
         model = Model(config, np.random.default_rng(settings.seed))
     except ValueError as error:
         raise SettingError(str(error)) from error
     model.tokenizer = tokenizer
     return model
-
-
-def _check_sizes(config):
-    for name, value in asdict(config).items():
-        least = 2 if name == "context" else 0 if name.endswith(("_layers", "_queries", "_token")) else 1
-        if type(value) is int and value < least:
-            raise ValueError(f"{name} is {value}, must be at least {least}")
 
 
 def _check_same_run(run, about, changes):
@@ -206,7 +140,7 @@ class Training:
         self.named = list(model.named_parameters())
         groups = optim.decay_groups(self.named, s.weight_decay)
         betas = {"betas": (0.9, s.beta2)} if s.optimizer == "adamw" else {}
-        self.optimizer = _OPTIMIZERS[s.optimizer](groups, lr=s.lr, weight_decay=s.weight_decay, **betas)
+        self.optimizer = OPTIMIZERS[s.optimizer](groups, lr=s.lr, weight_decay=s.weight_decay, **betas)
         self.average = optim.WeightAverage([p for _, p in self.named], s.average) if s.average else None
         self.device = device_of(self.named[0][1].data)
 
@@ -273,7 +207,7 @@ class Training:
             raise AnomalyError(f"step {self.done + 1}: {error}") from None
         except FloatingPointError as error:
             raise FloatingPointError(f"step {self.done + 1}: {error}; {_WHERE}") from None
-        self.optimizer.lr = _SCHEDULES[s.schedule](self.done, s.lr, min(s.warmup, s.steps // 5), s.steps)
+        self.optimizer.lr = SCHEDULES[s.schedule](self.done, s.lr, min(s.warmup, s.steps // 5), s.steps)
         self.optimizer.step()
         if self.average:
             self.average.update()
