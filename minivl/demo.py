@@ -14,8 +14,8 @@ from .evaluate import captioning, gallery_of, open_examples, retrieval
 from .run import Run
 from .train import Settings, train
 
-STEPS = 1000
-SETTINGS = dict(batch_size=64, lr=2e-3, warmup=100, weight_decay=0.05, checkpoint_every=200, seed=0)
+STEPS = 1400
+SETTINGS = dict(batch_size=64, lr=2e-3, warmup=50, checkpoint_every=200, seed=0)
 
 
 def demo(out, steps=None):
@@ -54,7 +54,7 @@ def _report(model, split, told, n=100):
 
 # ---- the picture ---------------------------------------------------------------------------------------------------
 
-_TILE, _PAD, _TEXT = 84, 10, 12
+_TILE, _PAD, _TEXT = 96, 12, 13
 _RIGHT, _WRONG, _INK = (22, 120, 60), (190, 40, 40), (24, 24, 27)
 
 

@@ -21,13 +21,14 @@ TEMPLATES = (
 
 
 def open_examples(
-    model, data, split=None, labels=None, limit=None, batch_size=64, seed=0, *, strict=False, need_caption=True
+    model, data, split=None, labels=None, limit=None, batch_size=64, seed=1, *, strict=False, need_caption=True
 ):
     """The examples of `data` as one dict of arrays and lists, pictures as the model takes them.
 
     data           "scenes" (then `limit` scenes that no caption confuses) or shards
     split          of the data; for scenes "val" if not given, for shards all
     labels         only examples that have one of these
+    seed           of the scenes; not 0, which is that of training, and by which the recipes here were chosen
     strict         the first broken example is a DataError; otherwise they are skipped, and counted in a warning
     need_caption   False: pictures that have only labels count too
     """
