@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from . import load
+from . import curve, load
 from .data.image import denormalise, heat, heat_legend, to_picture
 from .evaluate import captioning, gallery_of, open_examples, retrieval
 from .run import Run
@@ -28,6 +28,7 @@ def demo(out, steps=None):
         print(f"training CoCa tiny on drawn scenes: {settings.steps} steps of {settings.batch_size} pictures")
         train("coca", data="scenes", out=out, settings=settings, resume=run.description_path.exists())
         print(f"trained in {time.perf_counter() - started:.0f} s")
+        print(curve.compare(run) or "no training curve to compare with: this is not the demo's own recipe")
     model = load(out)
     for split, told in (("val", "scenes never seen"), ("held-out", "scenes with a colour-shape pair never seen")):
         _report(model, split, told)

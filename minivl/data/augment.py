@@ -24,12 +24,12 @@ class Augment:
     Lengths are in units of the picture's side, chances are probabilities for each picture.
     """
 
-    rotation: float = 20.0  # degrees
+    rotation: float = 10.0  # degrees
     scale: float = 0.25  # log2 of the size: 0.25 is 0.84 to 1.19
     aspect: float = 0.25  # log2 of width over height
     shear: float = 0.15
     shift: float = 0.1
-    flip: float = 0.5  # chance of a left-right mirror image
+    flip: float = 0.0  # chance of a left-right mirror image; a moon would become another
     warp: float = 0.04  # standard deviation of the elastic displacement
     warp_cells: int = 4  # its coarse grid: 2 bends the whole picture, 8 ripples it
     fill: float = 1.0  # brightness of what lies outside the picture: white paper
@@ -40,13 +40,13 @@ class Augment:
     saturation: float = 0.3  # change of the amount of colour
     hue: float = 0.03  # turn of the colour wheel, in turns
     contrast: float = 0.2  # log2
-    brightness: float = 0.15
-    shading: float = 0.15  # standard deviation of smooth light and dark patches
-    posterise: float = 0.3  # chance of few, flat tones
+    brightness: float = 0.08
+    shading: float = 0.08  # standard deviation of smooth light and dark patches
+    posterise: float = 0.1  # chance of few, flat tones
 
-    blur: float = 1.0  # -1 sharpens, 1 blurs with (1 2 1) / 4
-    noise: float = 0.06
-    cutout: float = 0.3  # chance of one flat rectangle over the picture
+    blur: float = 0.5  # -1 sharpens, 1 blurs with (1 2 1) / 4
+    noise: float = 0.03
+    cutout: float = 0.1  # chance of one flat rectangle over the picture
 
     def __call__(self, images, random):
         if images.ndim != 4 or images.shape[1] != 3:
