@@ -1,4 +1,4 @@
-"""Weights on disk: the safetensors format, written and read by hand.
+"""The safetensors format, written and read by hand.
 
     8 bytes     n, the length of the header, little-endian
     n bytes     JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ..., "__metadata__": {...}},
@@ -18,7 +18,8 @@ from math import prod
 
 import numpy as np
 
-from .array import on_gpu, to_device
+from ..array import on_gpu, to_device
+from .fit import WeightsError
 
 # From the last in a file to the first: the widest stand in front, so that every array is aligned.
 DTYPES = {
@@ -41,10 +42,6 @@ _NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items() if nam
 _WIDTHS = {name: place for place, name in enumerate(DTYPES)}
 _LONGEST_HEADER = 100_000_000  # bytes; the limit of the reference implementation
 _MOST_AXES = 32  # NumPy 1 has no more
-
-
-class WeightsError(ValueError):
-    """A file that is not what it should be, or weights that do not fit. The message says what, and where."""
 
 
 @dataclass(frozen=True)
@@ -109,25 +106,6 @@ def read_header(path):
     """
     with open(path, "rb") as file:
         return _read_header(file, path)
-
-
-def match(expected, found):
-    """Raises WeightsError unless both {name: shape} agree; it names what is missing, unexpected and misshapen."""
-    missing = [name for name in expected if name not in found]
-    unexpected = [name for name in found if name not in expected]
-    misshapen = [
-        f"{name} {tuple(found[name])} where {tuple(shape)} is expected"
-        for name, shape in expected.items()
-        if name in found and tuple(found[name]) != tuple(shape)
-    ]
-    kinds = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
-    faults = [f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds if names]
-    if faults:
-        raise WeightsError(f"weights do not fit: {'; '.join(faults)}")
-
-
-def _some(names, most=10):
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
