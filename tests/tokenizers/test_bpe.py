@@ -1,3 +1,5 @@
+"""The tokenizer as its users see it: any text survives, special tokens, padding and truncation, errors."""
+
 import doctest
 import time
 

@@ -1,3 +1,5 @@
+"""Vocabulary files: our own, CLIP's and GPT-2's, whole or malformed, and a kill in the middle of writing."""
+
 import gzip
 import json
 import os
