@@ -139,7 +139,7 @@ def _add_evaluate(command):
     sub.add_argument("--labels", help="only examples with one of these labels, separated by commas")
     sub.add_argument("--limit", type=_count, metavar="N", help="at most so many examples (default: 100 scenes; all)")
     sub.add_argument("--gallery", metavar="DATA", help="retrieval: other pictures of the same, for the pixel baseline")
-    sub.add_argument("--views", type=_count, default=1, metavar="N", help="retrieval: average over N shifted copies")
+    sub.add_argument("--views", type=_count, default=1, metavar="N", help="retrieval: average over N moved copies")
     sub.add_argument("--beams", type=_count, default=1, metavar="N", help="caption: beam search instead of greedy")
     sub.add_argument("--json", metavar="FILE", help="write the figures there too")
     sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")

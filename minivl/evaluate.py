@@ -1,10 +1,14 @@
 """What a trained model can do, in numbers: retrieval, captions, zero-shot classes, each beside chance."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .array import device_of, to_device
 from .data import DataError, open_source
+from .data.augment import Augment
 from .data.batches import eval_batches
+from .data.image import denormalise, normalise
 from .data.scenes import describes, draw, redraw
 from .data.sources import ScenesSource
 from .metrics import nearest_neighbour, retrieval_scores
@@ -18,6 +22,9 @@ TEMPLATES = (
     "a photo of the {}",
     "there is a {}",
 )
+
+# Of all the changes that pictures are trained with, only small ones of the geometry.
+_MOVED = replace(Augment().scaled(0.0), rotation=8.0, scale=0.12, aspect=0.12, shift=0.06)
 
 
 def open_examples(
@@ -63,11 +70,11 @@ def labels_of(info):
 
 
 def embed_images(model, images, batch_size=64, views=1):
-    """images (N, 3, S, S) -> (N, C) of length 1.   views: average over so many shifted copies of a picture"""
+    """images (N, 3, S, S) -> (N, C) of length 1.   views: average over the picture and slightly moved copies of it"""
     found = []
     with no_grad():
         for b in range(0, len(images), batch_size):
-            copies = _views(images[b : b + batch_size], views)
+            copies = _views(model, images[b : b + batch_size], views)
             mean = sum(model.encode_image(to_device(copy, device_of_model(model))).numpy() for copy in copies)
             found.append(mean / np.linalg.norm(mean, axis=-1, keepdims=True))
     return np.concatenate(found)
@@ -87,15 +94,12 @@ def device_of_model(model):
     return device_of(model.parameters()[0].data)
 
 
-def _views(images, n):
-    """The pictures, and n - 1 copies shifted by a pixel or mirrored: edges are repeated where a shift leaves a gap."""
-    moves = [(0, 0, 1), (0, 0, -1), (1, 0, 1), (-1, 0, 1), (0, 1, 1), (0, -1, 1)]
-    if not 1 <= n <= len(moves):
-        raise ValueError(f"views is {n}, must be from 1 to {len(moves)}")
-    for down, right, mirror in moves[:n]:
-        padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-        H, W = images.shape[2:]
-        yield np.ascontiguousarray(padded[:, :, 1 + down : 1 + down + H, 1 + right : 1 + right + W][..., ::mirror])
+def _views(model, images, n):
+    """The pictures, and n - 1 copies turned, stretched and shifted a little, the same ones at every call."""
+    yield images
+    random, mean, std = np.random.default_rng(0), model.config.image_mean, model.config.image_std
+    for _ in range(n - 1):
+        yield normalise(_MOVED(np.clip(denormalise(images, mean, std), 0, 1), random), mean, std)
 
 
 def retrieval(model, examples, gallery=None, views=1):

@@ -74,13 +74,17 @@ def test_embeddings_do_not_depend_on_the_batch(model, google):
     assert np.allclose(whole, parts, atol=1e-6)
 
 
-def test_views_are_the_picture_and_its_neighbours():
-    images = np.arange(2 * 3 * 4 * 4, dtype=np.float32).reshape(2, 3, 4, 4)
-    same, mirrored, down, *_ = _views(images, 6)
-    assert (same == images).all() and (mirrored == images[..., ::-1]).all()
-    assert (down[:, :, :3] == images[:, :, 1:]).all() and (down[:, :, 3] == images[:, :, 3]).all()
-    with pytest.raises(ValueError, match="views is 7, must be from 1 to 6"):
-        list(_views(images, 7))
+def test_views_are_the_picture_and_slightly_moved_copies(model, google):
+    images = google["image"][:2]
+    same, *moved = _views(model, images, 4)
+    assert (same == images).all() and len(moved) == 3
+    for copy in moved:
+        assert copy.shape == images.shape and copy.dtype == np.float32
+        assert 1e-3 < np.abs(copy - images).mean() < 0.5, "a little"
+    again = list(_views(model, images, 4))
+    assert all((a == b).all() for a, b in zip([same, *moved], again, strict=True)), "the same at every call"
+    one, many = (embed_images(model, images, views=n) for n in (1, 4))
+    assert not np.array_equal(one, many) and np.allclose(np.linalg.norm(many, axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize(
