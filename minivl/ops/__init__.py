@@ -7,6 +7,8 @@ import numpy as np
 
 from ..tensor import Tensor
 from .attention import attention
+from .batch_norm import batch_moments, batch_norm
+from .conv import conv2d
 from .cross_entropy import cross_entropy
 from .dropout import dropout
 from .embedding import embedding
@@ -35,6 +37,7 @@ from .math import (
 from .matmul import linear, matmul
 from .normalize import normalize
 from .patch_embed import patch_embed, patch_grid
+from .pool import avg_pool2d, max_pool2d
 from .reduce import logsumexp, max, mean, sum, var
 from .shape import cast, cat, constant, expand, getitem, move, reshape, stack, swapaxes, to, transpose
 from .softmax import log_softmax, softmax
@@ -43,10 +46,14 @@ __all__ = [
     "abs",
     "add",
     "attention",
+    "avg_pool2d",
+    "batch_moments",
+    "batch_norm",
     "cast",
     "cat",
     "clamp",
     "constant",
+    "conv2d",
     "cross_entropy",
     "div",
     "dropout",
@@ -62,6 +69,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "minimum",

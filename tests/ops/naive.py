@@ -167,3 +167,52 @@ def patch_embed(x, weight, bias, stride, offset):
                     token[c] += pixel * float(weight[(channel, *place, c)])
             tokens.append(token)
     return np.array(tokens).reshape(B, -1, C) if B else np.zeros((0, math.prod(len(s) for s in starts), C))
+
+
+def conv2d(x, weight, bias=None, stride=(1, 1), padding=(0, 0)):
+    (h, w, C, D), at = weight.shape, pixels_around(x)
+    out = np.empty((len(x), *window_grid(x, (h, w), stride, padding), D))
+    for b, i, j, d in np.ndindex(out.shape):
+        total = 0.0 if bias is None else float(bias[d])
+        for p, q, c in np.ndindex(h, w, C):
+            row, column = i * stride[0] + p - padding[0], j * stride[1] + q - padding[1]
+            total += at(b, row, column, c, 0.0) * float(weight[p, q, c, d])
+        out[b, i, j, d] = total
+    return out
+
+
+def pool2d(reduce, x, size, stride, padding=(0, 0)):
+    """`reduce` of the list of numbers in each window; what is padded is not in the list."""
+    at = pixels_around(x)
+    out = np.empty((len(x), *window_grid(x, size, stride, padding), x.shape[3]))
+    for b, i, j, c in np.ndindex(out.shape):
+        rows = [i * stride[0] + p - padding[0] for p in range(size[0])]
+        columns = [j * stride[1] + q - padding[1] for q in range(size[1])]
+        seen = [at(b, r, k, c, None) for r in rows for k in columns]
+        out[b, i, j, c] = reduce([n for n in seen if n is not None])
+    return out
+
+
+def window_grid(x, size, stride, padding):
+    return [len(range(-p, n + p - k + 1, s)) for n, k, s, p in zip(x.shape[1:3], size, stride, padding, strict=True)]
+
+
+def pixels_around(x):
+    """at(b, row, column, c, otherwise), for pixels beside the picture too."""
+
+    def at(b, row, column, c, otherwise):
+        inside = 0 <= row < x.shape[1] and 0 <= column < x.shape[2]
+        return float(x[b, row, column, c]) if inside else otherwise
+
+    return at
+
+
+def batch_norm(x, weight, bias, m=None, v=None, eps=1e-5):
+    """By the given mean and variance of every feature, or by its own."""
+    out = np.empty(x.shape)
+    for c in range(x.shape[-1]):
+        own = [float(n) for n in x[..., c].flat]
+        mc, vc = (mean(own), var(own)) if m is None else (float(m[c]), float(v[c]))
+        for i in np.ndindex(x.shape[:-1]):
+            out[(*i, c)] = float(weight[c]) * (float(x[(*i, c)]) - mc) / math.sqrt(vc + eps) + float(bias[c])
+    return out

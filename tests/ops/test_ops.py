@@ -156,6 +156,19 @@ TABLE = [
            lambda x, w, b: naive.patch_embed(x, w, b, w.shape[1:-1], (0, 0, 0)[: x.ndim - 2]),
            ((2, 3, 4, 6), (3, 2, 2, 5), (5,)), ((1, 3, 4, 4, 2), (3, 2, 2, 1, 3), (3,)),
            ((0, 3, 4, 4), (3, 2, 2, 1), (1,))),
+    *cases("conv2d", ops.conv2d, naive.conv2d, ((2, 4, 5, 3), (3, 2, 3, 4), (4,)), ((1, 1, 1, 1), (1, 1, 1, 1), (1,)),
+           ((0, 3, 3, 2), (2, 2, 2, 1), (1,)), ((2, 3, 3, 0), (2, 2, 0, 2), (2,))),
+    *cases("conv2d", lambda x, w: ops.conv2d(x, w, stride=2, padding=1),
+           lambda x, w: naive.conv2d(x, w, None, (2, 2), (1, 1)), ((3, 5, 4, 2), (3, 3, 2, 3))),
+    *cases("avg_pool2d", lambda x: ops.avg_pool2d(x, size=2), lambda x: naive.pool2d(naive.mean, x, (2, 2), (2, 2)),
+           (3, 4, 5, 2), (0, 2, 2, 1)),
+    *cases("max_pool2d", lambda x: ops.max_pool2d(x, size=3, stride=2, padding=1),
+           lambda x: naive.pool2d(max, x, (3, 3), (2, 2), (1, 1)), (3, 4, 5, 2), (0, 3, 3, 1)),
+    *cases("batch_norm", lambda x, w, b: ops.batch_norm(x, w, b, *ops.batch_moments(x), training=True),
+           naive.batch_norm, ((4, 3), (3,), (3,)), ((2, 3, 2, 5), (5,), (5,)), ((2, 1), (1,), (1,))),
+    *cases("batch_norm", lambda x, w, b: ops.batch_norm(x, w, b, np.arange(3.0), np.arange(3.0) + 1),
+           lambda x, w, b: naive.batch_norm(x, w, b, np.arange(3.0), np.arange(3.0) + 1),
+           ((4, 3), (3,), (3,)), ((2, 1, 3, 3), (3,), (3,)), ((0, 3), (3,), (3,))),
 ]  # fmt: skip
 
 
