@@ -198,12 +198,14 @@ def _read(file, entry, path):
 
 
 def _array(name, entry, raw, path):
-    if entry.dtype == "BOOL" and raw.size and raw.max() > 1:
-        raise WeightsError(f"{path}: tensor {name!r}: BOOL with bytes other than 0 and 1")
-    array = raw.view(DTYPES[entry.dtype]).reshape(entry.shape)
-    if entry.dtype == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+    return as_numbers(raw.view(DTYPES[entry.dtype]).reshape(entry.shape), entry.dtype, f"{path}: tensor {name!r}")
+
+
+def as_numbers(array, dtype, where):
+    """An array as it lies in a file: its booleans checked, its BF16 widened to float32."""
+    if dtype == "BOOL" and array.size and array.view(np.uint8).max() > 1:
+        raise WeightsError(f"{where}: BOOL with bytes other than 0 and 1")
+    return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
