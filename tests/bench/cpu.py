@@ -1,0 +1,279 @@
+"""What minivl costs on a CPU, beside PyTorch: python tests/bench/cpu.py [--quick] [--only NAME] [--out FOLDER]
+
+One run measures training, inference and generation, every coarse op alone, the encoder step beside more engines, peak
+memory, the time of an import, and how time and memory grow. Each number is a median, and the engines took turns. The
+first results of every case are checked to be equal before it is timed.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+import cases  # noqa: E402
+import engines  # noqa: E402
+import numpy as np  # noqa: E402
+
+ADVICE = "PyTorch is not installed (pip install 'minivl[peers]'): minivl's own figures alone"
+TURN = 0.25  # seconds
+
+
+class Bench:
+    """One run: who takes part, how long it may take, and the report so far."""
+
+    def __init__(self, quick, alone):
+        self.quick = quick
+        names = ["minivl"] if alone or not engines.installed("PyTorch") else ["minivl", "PyTorch"]
+        self.engines = [engines.Engine(name) for name in names]
+        self.peers = (
+            [] if alone else [name for name in engines.ENGINES if name not in names and engines.installed(name)]
+        )
+
+    def times(self, case, rounds=9, others=()):
+        rounds, seconds = (1, 0.01) if self.quick else (rounds, TURN)
+        return engines.time_each([*self.engines, *others], case, rounds, seconds)
+
+    def compare(self, heading, labelled):
+        """Times of several cases as a table: one row for each (label, case)."""
+        rows = [[label, *figures(self.times(case), 1e3)] for label, case in labelled]
+        return table([heading, *columns([e.name for e in self.engines], "ms")], rows)
+
+    def close(self):
+        for engine in self.engines:
+            engine.close()
+
+
+def columns(names, unit):
+    return [f"{name}, {unit}" for name in names] + (["ratio"] if len(names) == 2 else []) + ["spread"]
+
+
+def figures(times, scale):
+    """A row: the medians, the ratio of the first to the second where there are two, the widest spread."""
+    medians = [t for t, _ in times.values()]
+    ratio = [f"{medians[0] / medians[1]:.2f}"] if len(medians) == 2 else []
+    return [*(number(t * scale) for t in medians), *ratio, f"{100 * max(s for _, s in times.values()):.0f} %"]
+
+
+def number(x):
+    """Three digits that count: 0.0123, 1.23, 12.3, 1,234"""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def table(head, rows):
+    """Markdown; all columns but the first to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+# ---- the sections ----------------------------------------------------------------------------------------------------
+
+
+def models(bench):
+    """CoCa, whole: training (forward, backward, AdamW), inference (both losses), greedy generation with a cache."""
+    labelled = []
+    for size in ["small"] if bench.quick else ["tiny", "base"]:
+        B, c = cases.COCA[size]
+        shape = (
+            f"{size}: width {c.width}, {c.image_layers} + {c.unimodal_layers} + {c.multimodal_layers} layers, batch {B}"
+        )
+        labelled += [(f"{kind}, {shape}", {"kind": kind, "size": size}) for kind in ("train", "infer", "generate")]
+    return bench.compare("CoCa", labelled)
+
+
+def encoder(bench):
+    """Forward and backward of a plain pre-norm transformer encoder, beside whatever else is installed."""
+    sizes = cases.SMALL_ENCODER if bench.quick else cases.ENCODER
+    others, absent = able(bench.peers)
+    try:
+        times = bench.times(cases.case_of("encoder", sizes), others=others)
+    finally:
+        for engine in others:
+            engine.close()
+    baseline = times["PyTorch"][0] if "PyTorch" in times else None
+    rows = []
+    for e in [*bench.engines, *others]:
+        seconds, spread = times[e.name]
+        ratio = [f"{seconds / baseline:.2f}"] if baseline else []
+        rows.append([e.about["about"], number(1e3 * seconds), *ratio, f"{100 * spread:.0f} %"])
+    shape = ", ".join(f"{name} {n}" for name, n in sizes.items())
+    return "\n\n".join([table([shape, "ms", *(["× PyTorch"] if baseline else []), "spread"], rows), *absent])
+
+
+def able(names):
+    """Engines that can do a small step, and what the others said: tinygrad for example needs a compiler."""
+    able, absent = [], []
+    for name in names:
+        engine = engines.Engine(name)
+        try:
+            engine.ask(prepare=cases.case_of("encoder", cases.SMALL_ENCODER))
+            able.append(engine)
+        except RuntimeError as error:
+            absent.append(f"Left out: {error}")
+            engine.close()
+    return able, absent
+
+
+def ops(bench):
+    """Each coarse op alone, forward and backward: on the encoder's arrays (tiny), and on those of base width."""
+    return bench.compare(
+        "op",
+        [
+            (f"{name}, {size}", cases.case_of(name, cases.SIZES[size]))
+            for size in (["small"] if bench.quick else ["tiny", "base"])
+            for name in cases.OPS
+        ],
+    )
+
+
+def memory(bench):
+    """The peak of two steps, in new processes: beyond what the imports took, and of the whole process."""
+    labelled = [("encoder", cases.case_of("encoder", cases.SMALL_ENCODER if bench.quick else cases.ENCODER))]
+    if not bench.quick:
+        labelled += [
+            (f"CoCa, {kind}, {size}", {"kind": kind, "size": size})
+            for kind in ("train", "infer")
+            for size in ("tiny", "base")
+        ]
+    rows = []
+    for label, case in labelled:
+        whole, beyond = zip(*(engines.peak_memory(e.name, case) for e in bench.engines), strict=True)
+        ratio = [f"{beyond[0] / beyond[1]:.2f}"] if len(beyond) == 2 else []
+        rows.append([label, *(number(b / 1e6) for b in beyond), *ratio, *(number(b / 1e6) for b in whole)])
+    names = [e.name for e in bench.engines]
+    head = [f"{name}, MB" for name in names] + (["ratio"] if len(names) == 2 else [])
+    return table(["peak of", *head, *(f"{name}, whole process, MB" for name in names)], rows)
+
+
+def imports(bench):
+    """The time of `import`, beyond that of starting Python."""
+    modules = ["minivl", "numpy"] + (["torch"] if len(bench.engines) > 1 else [])
+    times = {name: [] for name in ["sys", *modules]}
+    for _ in range(2 if bench.quick else 9):
+        for name in times:
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {name}"], check=True, env=engines.environment())
+            times[name].append(time.perf_counter() - begin)
+    start = statistics.median(times["sys"])
+    return table(["import", "ms"], [[name, number(1e3 * (statistics.median(times[name]) - start))] for name in modules])
+
+
+def growth(bench):
+    """How time and memory grow: exponents p of n^p, fitted to two layers of the encoder, and to attention alone."""
+    rows = []
+    for heading, (name, sizes) in (cases.SMALL_GROWING if bench.quick else cases.GROWING).items():
+        n = [s[heading.partition(",")[0]] for s in sizes]
+        line = [cases.case_of(name, s) for s in sizes]
+        times = [bench.times(case, rounds=3) for case in line]
+        for e in bench.engines:
+            seconds = [t[e.name][0] for t in times]
+            peaks = [engines.peak_memory(e.name, case)[1] for case in line]
+            exponents = [f"{exponent(n, y):.2f}" for y in (seconds, peaks)]
+            measured = [", ".join(number(y * scale) for y in ys) for ys, scale in ((seconds, 1e3), (peaks, 1e-6))]
+            rows.append([f"{heading} {', '.join(map(str, n))}", e.name, *exponents, *measured])
+    return table(["growing", "engine", "time ∝ n^", "memory ∝ n^", "ms", "MB"], rows)
+
+
+def exponent(n, y):
+    """The slope of log y over log n."""
+    return float(np.polyfit(np.log(n), np.log(y), 1)[0])
+
+
+SECTIONS = {section.__name__: section for section in (models, encoder, ops, memory, imports, growth)}
+
+
+# ---- the report ------------------------------------------------------------------------------------------------------
+
+
+def machine(bench):
+    """What the figures are of: processor, cores, threads, versions, and the variables that change them."""
+    variables = [
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name.startswith(("OPENBLAS_", "OMP_", "MKL_", "MINIVL_THREADS"))
+    ]
+    return "\n".join(
+        [
+            f"- {processor()}, {os.cpu_count()} cores; {platform.system()} {platform.machine()}; "
+            f"Python {platform.python_version()}",
+            *(f"- {e.name}: {e.about['about']}; {e.about['threads']} threads" for e in bench.engines),
+            f"- OPENBLAS_CORETYPE is {os.environ.get('OPENBLAS_CORETYPE') or 'not set'}"
+            + (f"; set in the environment: {', '.join(variables)}" if variables else ""),
+        ]
+    )
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
+
+
+def load():
+    """How many others wanted a core in the last minute: figures of a busy machine are not to be trusted."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def report(bench, sections):
+    """The whole report as Markdown; each part is printed as soon as it stands."""
+    parts = []
+
+    def add(text):
+        parts.append(text)
+        print(text, end="\n\n", flush=True)
+
+    add("# What minivl costs on a CPU")
+    add(
+        "Written by `python tests/bench/cpu.py`. Medians; ratio: minivl's time or memory over PyTorch's (eager, its "
+        "default AdamW), below 1 is less; spread: between the quartiles. float32, the same weights, results checked "
+        "equal to 1e-4 first."
+    )
+    add(machine(bench))
+    begun = f"Load of the machine before it began: {load()}."
+    for name in sections:
+        add(f"## {name}\n\n{SECTIONS[name].__doc__}\n\n{SECTIONS[name](bench)}")
+    add(begun)
+    return "\n\n".join(parts) + "\n"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: does it run?")
+    parser.add_argument("--alone", action="store_true", help="minivl's own figures only")
+    parser.add_argument("--only", choices=SECTIONS, action="append", metavar="NAME", help=", ".join(SECTIONS))
+    parser.add_argument("--out", type=Path, help="folder of the report; a whole run goes to tests/bench/results")
+    options = parser.parse_args(arguments)
+    if not options.alone and not engines.installed("PyTorch"):
+        print(ADVICE, file=sys.stderr)
+    bench = Bench(options.quick, options.alone)
+    try:
+        text = report(bench, options.only or SECTIONS)
+    finally:
+        bench.close()
+    whole = not (options.quick or options.only or options.alone) and len(bench.engines) > 1
+    if options.out or whole:
+        write(options.out or HERE / "results", text)
+
+
+def write(folder, text):
+    """cpu.md, or cpu-haswell.md where OPENBLAS_CORETYPE=Haswell; written beside, then renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kernels = os.environ.get("OPENBLAS_CORETYPE", "").lower()
+    path = folder / (f"cpu-{kernels}.md" if kernels else "cpu.md")
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The benchmark runs, writes what can be read, and compares what is equal. Never how fast anything is."""
+
+import cases
+import cpu
+import engines
+import numpy as np
+import pytest
+import with_arrays
+import with_minivl
+
+ENCODER = cases.case_of("encoder", cases.SMALL_ENCODER)
+
+
+def tables(text):
+    """Every table of a Markdown text, as a list of rows of cells."""
+    found, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("|") and line.endswith("|"):
+            found += [] if inside else [[]]
+            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+        inside = line.startswith("|")
+    return found
+
+
+def test_a_quick_run_writes_its_tables(command, tmp_path):
+    sections = [part for name in cpu.SECTIONS for part in ("--only", name)]
+    code, out, err = command(
+        "--quick", "--alone", *sections, "--out", tmp_path, program=(cpu.__file__,), OPENBLAS_CORETYPE=""
+    )
+    assert code == 0, err
+    text = (tmp_path / "cpu.md").read_text(encoding="utf-8")
+    assert text.strip() in out and [path.name for path in tmp_path.iterdir()] == ["cpu.md"]
+    assert len(tables(text)) == len(cpu.SECTIONS)
+    for head, rule, *rows in tables(text):
+        assert rows and all(len(row) == len(head) == len(rule) for row in rows)
+        for row in rows:
+            cells = [cell.removesuffix(" %").replace(",", "") for cell in row[1:] if cell != "minivl"]
+            assert all(np.isfinite(float(number)) for cell in cells for number in cell.split())
+    for name in ("NumPy", "cores", "threads", "OPENBLAS_CORETYPE is not set"):
+        assert name in text
+
+
+def test_the_loss_of_a_step_is_that_of_the_plain_model():
+    loss, _ = with_minivl.prepare(ENCODER)()
+    np.testing.assert_allclose(loss, with_arrays.encoder_loss_in_numpy(ENCODER), rtol=1e-5)
+
+
+def test_a_step_trains():
+    step = with_minivl.prepare({"kind": "train", "size": "small"})
+    losses = [float(step()[0]) for _ in range(3)]
+    assert losses[2] < losses[1] < losses[0]
+
+
+def test_engines_that_disagree_are_not_compared():
+    class Wrong:
+        name = "wrong"
+
+        def ask(self, **request):
+            return {"results": [1.001, 2.0]}
+
+    class Right:
+        name = "right"
+
+        def ask(self, **request):
+            return {"results": [1.0, 2.0]}
+
+    with pytest.raises(RuntimeError, match=r"wrong computes 1.001, right 1.0"):
+        engines.time_each([Right(), Wrong()], ENCODER, 1, 0.01)
+
+
+def test_what_goes_wrong_in_an_engine_is_told():
+    engine = engines.Engine("minivl")
+    try:
+        with pytest.raises(RuntimeError, match="minivl: KeyError: 'no such op'"):
+            engine.ask(prepare=cases.case_of("no such op", cases.SIZES["small"]))
+        assert engine.ask(prepare=ENCODER)["results"]  # and it goes on
+    finally:
+        engine.close()
+
+
+def test_without_pytorch_one_line_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(engines, "installed", lambda name: name == "minivl")
+    cpu.main(["--quick", "--only", "encoder"])
+    printed = capsys.readouterr()
+    assert printed.err == cpu.ADVICE + "\n"
+    assert "minivl" in printed.out and "PyTorch:" not in printed.out
+
+
+def test_a_fitted_exponent_and_the_spread():
+    assert cpu.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+    assert engines.spread([1, 2, 3, 4, 5]) == pytest.approx(1)
+    assert [cpu.number(x) for x in (0.01234, 12.34, 1234.5)] == ["0.0123", "12.3", "1,234"]
+
+
+def test_memory_of_a_larger_batch_is_larger():
+    small, large = (cases.case_of("encoder", dict(cases.SMALL_ENCODER, batch=n)) for n in (64, 256))
+    (_, less), (whole, more) = engines.peak_memory("minivl", small), engines.peak_memory("minivl", large)
+    assert less < more < whole
+
+
+@pytest.mark.peer
+def test_every_case_is_equal_in_pytorch(capsys):
+    pytest.importorskip("torch")
+    cpu.main(["--quick", "--only", "models", "--only", "encoder", "--only", "ops"])  # raises where results differ
+    assert len(tables(capsys.readouterr().out)) == 3
