@@ -1,27 +1,36 @@
 """Layers, from the linear map to whole towers.
 
-Each file builds on those before it: module, layers, attention, transformer, vit.
+Each file builds on those before it: module, layers, attention, transformer, vit,
+resnet.
 """
 
 from .attention import Cache, MultiHeadAttention
-from .layers import MLP, Embedding, LayerNorm, Linear
-from .module import Module, Unallocated, constant_parameter, parameter
+from .layers import MLP, BatchNorm, Conv2d, Embedding, LayerNorm, Linear
+from .module import Buffer, Module, Unallocated, constant_parameter, parameter, uniform_parameter
+from .resnet import AttentionPool, Bottleneck, ResNet
 from .transformer import AttentionalPooler, Block, Transformer
 from .vit import ViT
 
 __all__ = [
     "MLP",
+    "AttentionPool",
     "AttentionalPooler",
+    "BatchNorm",
     "Block",
+    "Bottleneck",
+    "Buffer",
     "Cache",
+    "Conv2d",
     "Embedding",
     "LayerNorm",
     "Linear",
     "Module",
     "MultiHeadAttention",
+    "ResNet",
     "Transformer",
     "Unallocated",
     "ViT",
     "constant_parameter",
     "parameter",
+    "uniform_parameter",
 ]

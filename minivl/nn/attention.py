@@ -16,15 +16,15 @@ class MultiHeadAttention(Module):
     memory   (B, M, memory_width), who is asked; x itself if not given
     mask     boolean, broadcastable to (B, H, T, M), True = may attend
     cache    a Cache: the keys and values of earlier calls come before those of x; those of a memory are kept
-    ->       (B, T, C)
+    ->       (B, T, C), or (B, T, out_width) if that is given
     """
 
-    def __init__(self, C, H, random, memory_width=None, scale=1.0):
+    def __init__(self, C, H, random, memory_width=None, scale=1.0, out_width=None):
         if C % H:
             raise ValueError(f"MultiHeadAttention: width {C} is not divisible by {H} heads")
         self.H, M = H, C if memory_width is None else memory_width
         self.query, self.key, self.value = Linear(C, C, random), Linear(M, C, random), Linear(M, C, random)
-        self.out = Linear(C, C, random, scale=scale)
+        self.out = Linear(C, C if out_width is None else out_width, random, scale=scale)
 
     def forward(self, x, memory=None, mask=None, cache=None):
         B, T, C = x.shape

@@ -17,11 +17,11 @@ class Block(Module):
     random   a numpy.random.Generator: dropout is on, at the rate given; None: off
     """
 
-    def __init__(self, C, H, hidden, random, cross=False, scale=1.0, dropout=0.0):
+    def __init__(self, C, H, hidden, random, cross=False, scale=1.0, dropout=0.0, activation=ops.gelu):
         self.norm1, self.attend = LayerNorm(C), MultiHeadAttention(C, H, random, scale=scale)
         if cross:
             self.norm_cross, self.attend_memory = LayerNorm(C), MultiHeadAttention(C, H, random, scale=scale)
-        self.norm2, self.mlp = LayerNorm(C), MLP(C, hidden, random, scale=scale)
+        self.norm2, self.mlp = LayerNorm(C), MLP(C, hidden, random, scale, activation)
         self.cross, self.dropout = cross, dropout
 
     def forward(self, x, mask=None, memory=None, cache=None, random=None):
@@ -40,11 +40,11 @@ class Transformer(Module):
     checkpointed   keep only each block's input for backward, and compute the rest again there: memory for time
     """
 
-    def __init__(self, layers, C, H, hidden, random, cross=False, dropout=0.0, checkpointed=False):
+    def __init__(self, layers, C, H, hidden, random, cross=False, dropout=0.0, checkpointed=False, activation=ops.gelu):
         # Every block adds two or three branches to the stream; their last matrices start smaller, so that the stream
         # does not grow with depth (GPT-2, sec. 2.3).
         scale = ((3 if cross else 2) * max(1, layers)) ** -0.5
-        self.blocks = [Block(C, H, hidden, random, cross, scale, dropout) for _ in range(layers)]
+        self.blocks = [Block(C, H, hidden, random, cross, scale, dropout, activation) for _ in range(layers)]
         self.norm = LayerNorm(C)
         self.checkpointed = checkpointed
 

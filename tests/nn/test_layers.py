@@ -43,6 +43,8 @@ def test_layernorm_and_embedding_and_mlp(random):
     assert table(np.array([[1, 2], [3, 1]])).shape == (2, 2, 4)
     mlp = nn.MLP(8, 12, random)
     assert mlp(x).shape == (2, 4, 8) and mlp.up.weight.shape == (8, 12)
+    other = nn.MLP(8, 12, random, activation=ops.relu)
+    np.testing.assert_array_equal(other(x).data, other.down(ops.relu(other.up(x))).data)
     check_all_parameters(mlp, normal(random, 2, 8, dtype="d"))
     check_all_parameters(nn.LayerNorm(8), normal(random, 2, 8, dtype="d"))
 
@@ -68,6 +70,7 @@ def test_attention_with_mask_and_memory_of_another_width(random):
     assert layer.to(np.float64)(x, memory, mask).shape == (2, 3, 4)
     check_all_parameters(layer, x, memory, mask=mask)
     check_all_parameters(nn.MultiHeadAttention(4, 2, random), x, mask=masks.causal(3))
+    assert nn.MultiHeadAttention(4, 2, random, out_width=7).to(np.float64)(x).shape == (2, 3, 7)
     with pytest.raises(ValueError, match="MultiHeadAttention: width 6 is not divisible by 4 heads"):
         nn.MultiHeadAttention(6, 4, random)
 
@@ -159,6 +162,19 @@ def test_vit(random):
         vit(normal(random, 1, 3, 8, 9))
     with pytest.raises(ValueError, match="ViT: image_size 9 is not divisible by patch 4"):
         nn.ViT(9, 4, 1, 6, 2, 12, random)
+
+
+def test_vit_with_all_that_clip_wants(random):
+    options = dict(bias=False, class_token=True, pre_norm=True, activation=ops.quick_gelu)
+    vit = nn.ViT(8, 4, 1, 6, 2, 12, random, **options).to(np.float64)
+    images = normal(random, 2, 3, 8, 8, dtype="d")
+    assert vit.patch_bias is None and vit.position.shape == (5, 6) and vit(images).shape == (2, 5, 6)
+    patches = ops.patch_embed(images, vit.patch).data
+    first = np.concatenate([np.broadcast_to(vit.cls.data, (2, 1, 6)), patches], axis=1) + vit.position.data
+    expected = vit.transformer(vit.pre_norm(Tensor(first)))
+    np.testing.assert_allclose(vit(images).data, expected.data, rtol=1e-12)
+    assert vit.transformer.blocks[0].mlp.activation is ops.quick_gelu
+    check_all_parameters(vit, images)
 
 
 def test_vit_tells_places_apart(random):

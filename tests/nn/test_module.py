@@ -85,12 +85,45 @@ def test_to(random):
     assert tree.to("cpu").first.weight.device == "cpu"
 
 
+class Counter(nn.Module):
+    def __init__(self):
+        self.weight, self.seen = nn.constant_parameter(1, 2), nn.Buffer(np.zeros(2, np.float32))
+
+
+def test_buffers_are_saved_and_moved_but_not_learned():
+    one, other = nn.Module(), nn.Module()
+    one.inner, other.inner = Counter(), Counter()
+    one.inner.seen.data = np.array([3, 4], np.float32)
+    assert [name for name, _ in one.named_parameters()] == ["inner.weight"] and one.num_parameters() == 2
+    assert [name for name, _ in one.named_buffers()] == ["inner.seen"] and not one.inner.seen.requires_grad
+    assert list(one.state_dict()) == ["inner.weight", "inner.seen"]
+    other.load_state_dict(one.state_dict())
+    assert other.inner.seen.data.tolist() == [3, 4] and isinstance(other.inner.seen, nn.Buffer)
+    assert other.to(np.float64).inner.seen.dtype == np.float64
+    with pytest.raises(WeightsError, match="missing: inner.seen"):
+        other.load_state_dict({"inner.weight": np.ones(2)})
+
+
+def test_train_and_eval_reach_every_module(random):
+    tree = Tree(random)
+    assert all(m.training for m in tree.modules())
+    assert tree.eval() is tree and not any(m.training for m in tree.modules())
+    assert tree.train() is tree and all(m.training for m in tree.modules())
+
+
 def test_unallocated_weights_take_no_memory():
     tracemalloc.start()
     layer = nn.Linear(100_000, 100_000, nn.Unallocated())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert layer.num_parameters() == 10**10 + 10**5 and layer.weight.shape == (100_000, 100_000) and peak < 1e6
+
+
+def test_evenly_drawn_parameters(random):
+    p = nn.uniform_parameter(random, 100, 200, bound=0.3)
+    assert p.dtype == np.float32 and p.requires_grad and 0.299 < p.data.max() <= 0.3 and -0.3 <= p.data.min() < -0.299
+    assert abs(p.data.mean()) < 0.01 and p.data.std() == pytest.approx(0.3 / 3**0.5, rel=0.02)
+    assert nn.uniform_parameter(nn.Unallocated(), 10**9, 2, bound=1.0).shape == (10**9, 2)
 
 
 def test_one_seed_one_model():
