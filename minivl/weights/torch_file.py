@@ -90,16 +90,21 @@ def _tensors(root, where):
         name, value, depth = todo.pop()
         if isinstance(value, View):
             yield name, value
-            continue
         if isinstance(value, Object):
-            parts = [(name, value.state)]
+            pairs = [(None, value.state)]
+        elif isinstance(value, dict):
+            pairs = value.items()
         else:
-            pairs = value.items() if isinstance(value, dict) else enumerate(value)
-            parts = [(f"{name}.{key}" if name else str(key), part) for key, part in pairs if isinstance(part, _HOLDERS)]
-        seen += 1 if isinstance(value, Object) else len(value)
+            pairs = list(enumerate(value)) if isinstance(value, (list, tuple)) else ()
+        parts = [(_joined(name, key), part) for key, part in pairs if isinstance(part, _HOLDERS)]
+        seen += len(pairs)
         if depth == _DEEPEST or seen > _MOST_VALUES:
             raise WeightsError(f"{where}: values nested {_DEEPEST} deep, in a circle, or more than {_MOST_VALUES}")
-        todo += [(_checked(name, where), part, depth + 1) for name, part in reversed(parts)]
+        todo += [(_checked(path, where), part, depth + 1) for path, part in reversed(parts)]
+
+
+def _joined(name, key):
+    return name if key is None else f"{name}.{key}" if name else str(key)
 
 
 def _checked(name, where):

@@ -320,6 +320,14 @@ def test_a_hostile_pickle_is_named_and_nothing_of_it_runs(path, case, monkeypatc
     assert os.listdir() == ["w.pt"]
 
 
+@pytest.mark.parametrize(
+    "body", [b"N", b"\x88", storage(), name("torch", "Size"), name("__torch__.m", "M") + b")\x81K\x01b"]
+)
+def test_what_holds_no_tensor_gives_none(path, body):
+    write(path, body)
+    assert load_torch(path) == {}
+
+
 def test_a_pickle_that_stops_early_or_late(path):
     for body in (b"", program(b"")[:-1], b"\x80\x02"):
         write(path, b"", **{"data.pkl": body})
