@@ -111,9 +111,9 @@ def _parser():
 def _add_train(command):
     example = "Example: minivl train coca --data emoji/google --set width=192 --steps 2000 --out run"
     sub = command("train", train, "train a model; what is killed or stopped by Ctrl-C goes on with --resume", example)
-    sub.add_argument("model", help="coca")
+    sub.add_argument("model", help="clip or coca")
     _add_data(sub, None)
-    sub.add_argument("--preset", metavar="SIZE", help="tiny (the default), or a size of the paper: base, large, giant")
+    sub.add_argument("--preset", metavar="SIZE", help="tiny (the default), or a size of the paper, as base")
     sub.add_argument("--steps", type=_count, metavar="N", help="how many updates of the weights (default: 1000)")
     sub.add_argument("--out", required=True, metavar="RUN", help="folder to write")
     sub.add_argument(
@@ -252,15 +252,17 @@ def evaluate(options):
 
 def caption(options):
     from . import load
+    from .evaluate import captioner
 
     model, code = load(options.run), 0
+    generate = captioner(model)
     for path in options.images:
         try:
             picture = model.preprocess(path)
         except (ValueError, OSError) as error:  # the others are still worth describing
             code = _told(f"minivl: {_one_line(error)}", 1)
             continue
-        print(f"{path}: {model.generate(picture[None], beams=options.beams)[0]}")
+        print(f"{path}: {generate(picture[None], beams=options.beams)[0]}")
     return code
 
 

@@ -132,15 +132,22 @@ def gallery_of(model, examples, data=None, labels=None, seed=1):
     return np.stack([others["image"][place[captions[0]]] for captions in examples["captions"]])
 
 
+def captioner(model):
+    """Its `generate`; ValueError where it has none."""
+    if not hasattr(model, "generate"):
+        raise ValueError(f"{type(model).__name__} writes no captions, it only compares pictures with texts")
+    return model.generate
+
+
 def captioning(model, examples, batch_size=64, **options):
     """Captions for all pictures, and the share that is exactly right.
 
     Of a scene, a caption is right if it says all that is there and nothing else, in any words of the grammar; of other
     pictures, if it is one of the picture's own captions, but for capitals.
     """
-    captions = []
+    generate, captions = captioner(model), []
     for b in range(0, len(examples["image"]), batch_size):
-        captions += model.generate(to_device(examples["image"][b : b + batch_size], device_of_model(model)), **options)
+        captions += generate(to_device(examples["image"][b : b + batch_size], device_of_model(model)), **options)
     if examples["scenes"] is not None:
         right = [describes(caption, scene) for caption, scene in zip(captions, examples["scenes"], strict=True)]
     else:

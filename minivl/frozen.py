@@ -1,7 +1,8 @@
-"""Frozen-feature evaluation: how much do the pictures' features tell, if nothing below them may learn?   CoCa, sec. 3.3
+"""Frozen-feature evaluation: how much do the pictures' features tell, if nothing below them may learn?
 
-A new pooler of one query and a linear map learn to name the class from the patches of the frozen image encoder. Their
-pictures and those that they are judged by are kept apart.
+Where `model.frozen_features` gives one vector a picture, a linear probe names the class (CLIP, sec. 3.2); where it
+gives tokens, a new pooler of one query and a linear map (CoCa, sec. 3.3). The pictures that these learn from and those
+that they are judged by are kept apart.
 """
 
 import zlib
@@ -11,6 +12,7 @@ import numpy as np
 from . import ops, optim
 from .array import to_device
 from .evaluate import device_of_model, labels_of
+from .linear_probe import choose_strength, fit_linear_probe
 from .models.coca import PooledClassifier
 from .tensor import no_grad
 
@@ -29,11 +31,15 @@ def frozen(model, examples, steps=300, batch_size=128, lr=3e-3, seed=0):
     learned = training_rows(examples)
     if len(names) < 2 or learned.all() or not learned.any():
         raise ValueError(f"frozen features need two classes and two pictures or more; here: {', '.join(names)}")
-    patches = _patches(model, examples["image"])
-    classifier = _fit(model, patches[learned], classes[learned], len(names), steps, batch_size, lr, seed)
-    with no_grad():
-        told = [classifier(x).numpy().argmax(-1) for x in _batches(patches[~learned], model, batch_size)]
-    right = np.concatenate(told) == classes[~learned]
+    features = _features(model, examples["image"])
+    if features.ndim == 2:
+        told = _probed(features, classes, learned, examples["key"])
+    else:
+        classifier = _fit(model, features[learned], classes[learned], len(names), steps, batch_size, lr, seed)
+        with no_grad():
+            parts = [classifier(x).numpy().argmax(-1) for x in _batches(features[~learned], model, batch_size)]
+        told = np.concatenate(parts)
+    right = told == classes[~learned]
     commonest = np.bincount(classes[learned]).argmax()
     return {
         "accuracy": float(right.mean()),
@@ -53,6 +59,15 @@ def training_rows(examples):
     return rows
 
 
+def _probed(features, classes, learned, keys):
+    """What a linear probe calls the pictures that it did not learn from. A fifth of the others chooses its strength."""
+    x, known = features[learned], classes[learned]
+    held_out = np.array([zlib.crc32(key.encode()) % 25 // 5 == 0 for key in np.asarray(keys)[learned]])
+    sure = 0 < held_out.sum() < len(held_out)
+    W, b = fit_linear_probe(x, known, strength=choose_strength(x, known, held_out) if sure else 1e-3)
+    return (features[~learned] @ W + b).argmax(-1)
+
+
 def _fit(model, patches, classes, count, steps, batch_size, lr, seed):
     random, c = np.random.default_rng(seed), model.config
     classifier = PooledClassifier(c.width, c.heads, count, random).to(device_of_model(model))
@@ -67,10 +82,10 @@ def _fit(model, patches, classes, count, steps, batch_size, lr, seed):
     return classifier
 
 
-def _patches(model, images, batch_size=64):
-    """images (N, 3, S, S) -> what the frozen encoder makes of them, (N, patches, C)"""
+def _features(model, images, batch_size=64):
+    """images (N, 3, S, S) -> what the frozen encoder makes of them, (N, C) or (N, patches, C)"""
     with no_grad():
-        return np.concatenate([model.vit(x).numpy() for x in _batches(images, model, batch_size)])
+        return np.concatenate([model.frozen_features(x).numpy() for x in _batches(images, model, batch_size)])
 
 
 def _batches(arrays, model, batch_size):

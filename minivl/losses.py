@@ -29,6 +29,24 @@ def contrastive_loss(image, text, log_scale, same=None):
     return loss, logits
 
 
+def sigmoid_loss(image, text, log_scale, bias, same=None):
+    """Each of the B x B pairs by itself: do the two belong together?   Zhai et al. 2023, arXiv 2303.15343, eq. 2.
+
+    L = -1/B sum_ij log( 1 / (1 + exp(-z_ij s_ij)) ),   s_ij = v_i w_j / sigma + bias,   z_ij = 1 if i = j, else -1
+
+    image, text, log_scale, same   as in contrastive_loss
+    bias    one number, learned: at first nearly all pairs are none, and it says so
+    ->      loss, a sum over pairs divided by the number of pictures as in the paper; logits s (B, B)
+    """
+    B = image.shape[0]
+    logits = image @ (text * log_scale.exp()).T + bias
+    pairs = np.eye(B, dtype=bool)
+    losses = ops.softplus(logits * to_device(np.where(pairs, -1, 1).astype(image.dtype), device_of(image.data)))
+    if same is not None:
+        losses = ops.where(to_device(same & ~pairs, device_of(image.data)), 0.0, losses)
+    return losses.sum() * (1 / B), logits
+
+
 def next_tokens(text, lengths, ignore_index=-100):
     """What each token of `text` (B, T) has to predict: its successor, or ignore_index at the end and on pads."""
     T = text.shape[1]

@@ -175,7 +175,7 @@ def load(path, device="cpu"):
     run = Run(path)
     model = run.build()
     model.load_state_dict(run.weights())
-    return model.to(device)
+    return model.eval().to(device)
 
 
 def write_beside(path, content):

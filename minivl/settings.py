@@ -97,8 +97,11 @@ def _value(pair, text, default):
         if isinstance(default, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         if isinstance(default, tuple):
-            return tuple(float(n) for _, n in zip(default, text.split(","), strict=True))
+            return tuple(type(n)(word) for n, word in zip(default, text.split(","), strict=True))
         return type(default)(text)
     except (ValueError, KeyError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number", tuple: "3 numbers, as 0.5,0.5,0.5"}
-        raise SettingError(f"--set {pair}: must be {wanted[type(default)]}") from None
+        if isinstance(default, tuple):
+            wanted = f"{len(default)} numbers, as {','.join(map(str, default))}"
+        else:
+            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
+        raise SettingError(f"--set {pair}: must be {wanted}") from None

@@ -41,7 +41,7 @@ class Interrupted(KeyboardInterrupt):
 def train(model_name, *, data, out, preset="tiny", settings=None, config=None, resume=False, device="cpu", quiet=False):
     """Trains a model and returns it. The folder `out` then holds the run.
 
-    model_name   "coca"
+    model_name   "clip" or "coca"
     data         "scenes", or shards: see minivl.data.open_source
     preset       the Config to start from, "tiny" or a size of the paper
     settings     Settings
@@ -86,7 +86,7 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     finally:
         source.problems.warn()
     model.load_state_dict(weights)
-    return model
+    return model.eval()
 
 
 def _new_model(model_name, preset, source, settings, changes):
@@ -138,17 +138,19 @@ class Training:
         s = self.settings = settings
         self.model, self.done = model, 0
         self.named = list(model.named_parameters())
+        self.kept = [*self.named, *model.named_buffers()]
+        model.train()
         groups = optim.decay_groups(self.named, s.weight_decay)
         betas = {"betas": (0.9, s.beta2)} if s.optimizer == "adamw" else {}
         self.optimizer = OPTIMIZERS[s.optimizer](groups, lr=s.lr, weight_decay=s.weight_decay, **betas)
-        self.average = optim.WeightAverage([p for _, p in self.named], s.average) if s.average else None
+        self.average = optim.WeightAverage([p for _, p in self.kept], s.average) if s.average else None
         self.device = device_of(self.named[0][1].data)
 
     def state(self):
         """{"model/NAME", "optimizer/...", "average/NAME": array}, on the CPU."""
         parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.average:
-            parts["average"] = {name: a for (name, _), a in zip(self.named, self.average.average, strict=True)}
+            parts["average"] = {name: a for (name, _), a in zip(self.kept, self.average.average, strict=True)}
             parts["averaged"] = {"updates": self.average.updates}
         return {f"{part}/{name}": to_device(a, "cpu") for part, arrays in parts.items() for name, a in arrays.items()}
 
@@ -159,7 +161,7 @@ class Training:
         self.optimizer.load_state_dict(part_of(arrays, "optimizer"))
         if self.average:
             average = part_of(arrays, "average")
-            by_number = {str(i): average[name] for i, (name, _) in enumerate(self.named)}
+            by_number = {str(i): average[name] for i, (name, _) in enumerate(self.kept)}
             self.average.load_state_dict({**part_of(arrays, "averaged"), **by_number})
 
     def batches(self, source):
@@ -209,6 +211,7 @@ class Training:
             raise FloatingPointError(f"step {self.done + 1}: {error}; {_WHERE}") from None
         self.optimizer.lr = SCHEDULES[s.schedule](self.done, s.lr, min(s.warmup, s.steps // 5), s.steps)
         self.optimizer.step()
+        self.model.after_step()
         if self.average:
             self.average.update()
         self.done += 1

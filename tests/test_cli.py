@@ -121,7 +121,7 @@ def test_wrong_settings(capsys, tmp_path, shards, small, setting, said):
     ("arguments", "code", "said"),
     [
         (["train", "coca", "--out", "RUN"], 1, "holds a run already: go on with --resume, or choose another --out"),
-        (["train", "clip", "--out", "NEW"], 2, "model 'clip' is unknown, must be one of: coca"),
+        (["train", "blip", "--out", "NEW"], 2, "model 'blip' is unknown, must be one of: clip, coca"),
         (["train", "coca", "--out", "NEW", "--preset", "huge"], 2, "preset is 'huge', must be one of: tiny, base"),
         (["train", "coca", "--out", "NEW", "--steps", "0"], 2, "'0' must be a whole number of at least 1"),
         (["train", "coca", "--out", "NEW", "--data", "NEW"], 1, "data: no shards at"),
@@ -220,7 +220,7 @@ def test_list_prints_every_setting_with_its_default(capsys):
         cli.main(["train", "coca", "--list"])
     told = capsys.readouterr().out
     assert end.value.code == 0
-    for line in ("checkpoint_every: int = 500  # steps", "width: int = 128", "average: float = 0.0"):
+    for line in ("checkpoint_every: int = 500  # steps", "width: int = 96", "average: float = 0.0"):
         assert line in told
 
 

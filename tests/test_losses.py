@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minivl import Tensor, gradcheck
-from minivl.losses import captioning_loss, contrastive_loss, next_tokens
+from minivl.losses import captioning_loss, contrastive_loss, next_tokens, sigmoid_loss
 
 
 def unit(random, B, C):
@@ -106,3 +106,38 @@ def test_captioning_does_not_count_pads_and_ends(random):
     assert (logits.grad != 0).all(-1).tolist() == [[True, True, False], [True, False, False]]
     nothing, _ = captioning_loss(logits, as_it_is, np.array([[1, 0, 0]] * 2), np.array([1, 0]))
     assert nothing.item() == 0
+
+
+# ---- sigmoid ---------------------------------------------------------------------------------------------------------
+
+
+def test_sigmoid_loss_is_its_definition(random):
+    image, text = random.standard_normal((4, 3)), random.standard_normal((4, 3))
+    loss, logits = sigmoid_loss(Tensor(image), Tensor(text), Tensor(np.array(0.5)), Tensor(np.array(-2.0)))
+    total = 0.0
+    for i in range(4):
+        for j in range(4):
+            s = math.exp(0.5) * image[i] @ text[j] - 2.0
+            assert logits.data[i, j] == pytest.approx(s, rel=1e-12)
+            total -= math.log(1 / (1 + math.exp(-s if i == j else s)))
+    assert loss.item() == pytest.approx(total / 4, rel=1e-12)
+
+
+def test_sigmoid_loss_leaves_twins_out(random):
+    tensors = [Tensor(random.standard_normal((3, 2))), Tensor(random.standard_normal((3, 2)))]
+    tensors += [Tensor(np.array(0.5)), Tensor(np.array(-1.0))]
+    same = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
+    plain, logits = sigmoid_loss(*tensors)
+    twins = np.log1p(np.exp(logits.data[[0, 1], [1, 0]])).sum() / 3
+    assert sigmoid_loss(*tensors, same)[0].item() == pytest.approx(plain.item() - twins, rel=1e-12)
+    assert sigmoid_loss(*tensors, np.eye(3, dtype=bool))[0].item() == plain.item()
+    for t in tensors:
+        t.requires_grad = True
+    assert gradcheck(lambda *a: sigmoid_loss(*a, same)[0], *tensors)
+
+
+def test_sigmoid_loss_far_away(random):
+    image = Tensor(np.eye(2, dtype=np.float32) * 1e3, requires_grad=True)
+    loss, _ = sigmoid_loss(image, Tensor(np.eye(2, dtype=np.float32)), Tensor(np.float32(1)), Tensor(np.float32(-1)))
+    loss.backward()
+    assert loss.dtype == np.float32 and np.isfinite(loss.item()) and np.isfinite(image.grad).all()

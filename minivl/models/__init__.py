@@ -2,7 +2,7 @@
 
 import importlib
 
-NAMES = {"coca": "CoCa"}
+NAMES = {"clip": "CLIP", "coca": "CoCa"}
 
 
 def find(name):

@@ -301,6 +301,10 @@ class CoCa(nn.Module):
                 else looks @ self.caption_pooler.weights(patches).mean(axis=1).numpy()
             )
 
+    def frozen_features(self, images):
+        """images (B, 3, S, S) -> the patches (B, N, C), for a new pooler, sec. 3.3: frozen-feature evaluation."""
+        return self.patches(images)
+
     def decoder_features(self, batch):
         """What the multimodal half makes of image and text (B, T, C): sec. 3.3, for VQA, SNLI-VE and NLVR2."""
         T = batch["text"].shape[1]
