@@ -21,6 +21,7 @@ __all__ = [
     "detect_anomaly",
     "gradcheck",
     "load",
+    "load_pretrained",
     "masks",
     "no_grad",
     "op",
@@ -34,3 +35,10 @@ def load(run, device="cpu"):
     from .run import load
 
     return load(run, device=device)
+
+
+def load_pretrained(path, model, **options):
+    """A model with published weights: `load_pretrained("ViT-B-32.pt", "clip")`. See minivl/pretrained.py."""
+    from .pretrained import load_pretrained
+
+    return load_pretrained(path, model, **options)

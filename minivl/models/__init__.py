@@ -2,7 +2,7 @@
 
 import importlib
 
-NAMES = {"clip": "CLIP", "coca": "CoCa"}
+NAMES = {"clip": "CLIP", "coca": "CoCa", "open_clip_coca": "OpenCLIPCoCa"}
 
 
 def find(name):

@@ -8,4 +8,21 @@ from .fit import WeightsError, match
 from .safetensors import DTYPES, load_safetensors, read_header, save_safetensors
 from .torch_file import load_torch
 
-__all__ = ["DTYPES", "WeightsError", "load_safetensors", "load_torch", "match", "read_header", "save_safetensors"]
+
+def load_pretrained(path, model, **options):
+    """A model with published weights: see minivl/pretrained.py, which knows models, as nothing in this folder does."""
+    from .. import load_pretrained
+
+    return load_pretrained(path, model, **options)
+
+
+__all__ = [
+    "DTYPES",
+    "WeightsError",
+    "load_pretrained",
+    "load_safetensors",
+    "load_torch",
+    "match",
+    "read_header",
+    "save_safetensors",
+]
