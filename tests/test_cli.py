@@ -122,7 +122,7 @@ def test_wrong_settings(capsys, tmp_path, shards, small, setting, said):
     [
         (["train", "coca", "--out", "RUN"], 1, "holds a run already: go on with --resume, or choose another --out"),
         (["train", "blip", "--out", "NEW"], 2, "model 'blip' is unknown, must be one of: clip, coca"),
-        (["train", "coca", "--out", "NEW", "--preset", "huge"], 2, "preset is 'huge', must be one of: tiny, base"),
+        (["train", "coca", "--out", "NEW", "--preset", "huge"], 2, "preset is 'huge', must be one of: tiny, drawings"),
         (["train", "coca", "--out", "NEW", "--steps", "0"], 2, "'0' must be a whole number of at least 1"),
         (["train", "coca", "--out", "NEW", "--data", "NEW"], 1, "data: no shards at"),
         (["train", "coca", "--out", "FILE", "--data", "scenes:3"], 1, "is a file"),

@@ -316,7 +316,7 @@ def test_settings_that_cannot_be(name, value):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"preset": "width"}, "preset is 'width', must be one of: tiny, base, large, giant"),
+        ({"preset": "width"}, "preset is 'width', must be one of: tiny, drawings, base, large, giant"),
         ({"config": {"width": 0}}, "width is 0"),
         ({"config": {"heads": 3}}, "not divisible by 3 heads"),
         ({"config": {"patch": 5}}, "patch 5"),
@@ -412,7 +412,7 @@ def test_changes_to_pictures_grow_over_four_fifths_of_a_run():
 
 
 def test_the_presets_of_a_model_are_its_class_methods():
-    assert presets(coca.Config) == ["tiny", "base", "large", "giant"]
+    assert presets(coca.Config) == ["tiny", "drawings", "base", "large", "giant"]
 
 
 def test_data_may_be_a_path_or_a_list(tmp_path, shards):

@@ -74,6 +74,11 @@ class Config:
         return cls(**{"image_hidden": hidden, "text_hidden": hidden, **changes})
 
     @classmethod
+    def drawings(cls, **changes):
+        """For a few thousand drawings of 32 pixels on white paper (emoji): large patches, few layers, short captions."""
+        return cls.tiny(**{**_DRAWINGS, **changes})
+
+    @classmethod
     def base(cls, **changes):
         """Table 1. Sizes of pictures, patches and vocabulary: sec. 4.1."""
         return cls(**{**_PAPER, **changes})
@@ -91,6 +96,10 @@ class Config:
         return cls(**{**_PAPER, **sizes, "unimodal_layers": 18, "multimodal_layers": 18, **changes})
 
 
+_DRAWINGS = dict(
+    patch=16, width=192, heads=6, image_layers=3, unimodal_layers=1, multimodal_layers=1, caption_queries=4,
+    caption_weight=0.5, centred=True,
+)  # fmt: skip
 _PAPER = dict(
     image_size=288, patch=18, vocabulary=64000, context=64, width=768, heads=12, image_layers=12, image_hidden=3072,
     unimodal_layers=12, multimodal_layers=12, text_hidden=3072, caption_queries=256,
@@ -113,8 +122,8 @@ class CoCa(nn.Module):
         self.caption_pooler = nn.AttentionalPooler(c.caption_queries, C, H, random) if c.caption_queries else None
         self.contrastive_pooler = nn.AttentionalPooler(1, C, H, random)
 
-        self.tokens = nn.Embedding(c.vocabulary, C, random)
-        self.position = nn.parameter(random, c.context + 1, C, std=0.02)
+        self.tokens = nn.Embedding(c.vocabulary, C, random, std=0.5)
+        self.position = nn.parameter(random, c.context + 1, C, std=0.2)
         self.cls = nn.parameter(random, 1, 1, C, std=0.02)
         self.unimodal = nn.Transformer(c.unimodal_layers, C, H, c.text_hidden, random, **options)
         self.multimodal = nn.Transformer(c.multimodal_layers, C, H, c.text_hidden, random, cross=True, **options)
