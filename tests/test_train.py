@@ -116,9 +116,9 @@ def start(out, data, steps, *more, program=("-m", "minivl.cli"), **options):
 # KILL="replace 2": kills itself just before the second time that a file gets its name.
 SUICIDE = """
 import os, signal, sys
-import minivl.cli, minivl.weights
+import minivl.cli, minivl.weights.safetensors
 function, left = os.environ["KILL"].split()
-module = minivl.weights if function == "_as_bytes" else os
+module = minivl.weights.safetensors if function == "_as_bytes" else os
 call, left = getattr(module, function), int(left)
 def deadly(*arguments, **options):
     global left
