@@ -18,10 +18,7 @@ import transformers
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "peers"))
 
-from hollow_torchvision import install  # noqa: E402
-
-install()
-import open_clip as open_clip_package  # noqa: E402
+import hollow_torchvision  # noqa: E402
 
 from minivl.models.clip import CLIP, Config  # noqa: E402
 from minivl.nn import Unallocated  # noqa: E402
@@ -59,7 +56,8 @@ def open_clip(c):
     text = dict(
         context_length=c.context, vocab_size=c.vocabulary, width=c.text_width, heads=c.text_heads, layers=c.text_layers
     )
-    return open_clip_package.model.CLIP(embed_dim=c.embedding, vision_cfg=image, text_cfg=text, quick_gelu=c.quick_gelu)
+    package = hollow_torchvision.open_clip()
+    return package.model.CLIP(embed_dim=c.embedding, vision_cfg=image, text_cfg=text, quick_gelu=c.quick_gelu)
 
 
 PEERS = {

@@ -1,4 +1,4 @@
-"""open_clip where torchvision is not installed: it imports that for transforms of pictures and a layer that is not used.
+"""open_clip where torchvision is not installed: it imports that for transforms of pictures, which models do not need.
 
 torchvision itself is no way out: the one that pip finds brings another torch along.
 """
@@ -29,11 +29,18 @@ class _Hollow(types.ModuleType):
         return _Anything(name, (), {})
 
 
-def install():
-    """Puts hollow modules where torchvision's would be; does nothing where it is installed.
+def open_clip():
+    """The package."""
+    import transformers  # noqa: F401  it asks whether torchvision is there, and must see that it is not
 
-    transformers asks whether torchvision is there, and must see that it is not: it is to be imported before.
-    """
+    install()
+    import open_clip
+
+    return open_clip
+
+
+def install():
+    """Puts hollow modules where torchvision's would be; does nothing where it is installed."""
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is not None:
         return
     for name in ("", ".ops", ".ops.misc", ".transforms", ".transforms.functional"):
