@@ -30,7 +30,7 @@ def contrastive_loss(image, text, log_scale, same=None):
 
 
 def sigmoid_loss(image, text, log_scale, bias, same=None):
-    """Each of the B x B pairs by itself: do the two belong together?   Zhai et al. 2023, arXiv 2303.15343, eq. 2.
+    """Each of the B x B pairs by itself: do the two belong together?   Zhai et al. 2023, arXiv 2303.15343, sec. 3.2.
 
     L = -1/B sum_ij log( 1 / (1 + exp(-z_ij s_ij)) ),   s_ij = v_i w_j / sigma + bias,   z_ij = 1 if i = j, else -1
 

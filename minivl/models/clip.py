@@ -37,6 +37,16 @@ from ..losses import contrastive_loss, sigmoid_loss
 from ..tensor import no_grad
 
 LARGEST_SCALE = np.log(100)
+# Seven prompts that together do nearly as well on ImageNet as the authors' eighty; "itap": I took a picture.
+SEVEN_TEMPLATES = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
 
 
 @dataclass
@@ -257,65 +267,75 @@ class CLIP(nn.Module):
         return self.image_features(images)
 
 
-# Seven that do nearly as well on ImageNet as the authors' eighty, chosen by them for it.
-SEVEN_TEMPLATES = (
-    "itap of a {}.",
-    "a bad photo of the {}.",
-    "a origami {}.",
-    "a photo of the large {}.",
-    "a {} in a video game.",
-    "art of the {}.",
-    "a photo of the small {}.",
-)
+# ---- the weights at the start, which are the authors' ----------------------------------------------------------------
 
 
 def initialise(model, random):
-    """The authors' weights at the start, drawn anew: their code, where the paper says "as in GPT-2" and no more.
+    """Draws all weights anew, as the authors' code does; the paper says little of it.
 
     Where they leave it to their library, a linear map or convolution is uniform in +-1/sqrt(inputs), bias included.
     """
-
-    def normal(tensor, std):
-        tensor.data = nn.parameter(random, *tensor.shape, std=std).data
-
-    def uniform(tensor, bound):
-        tensor.data = nn.uniform_parameter(random, *tensor.shape, bound=bound).data
-
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             inputs = module.weight.size // module.weight.shape[-1]
             for tensor in (module.weight, module.bias):
                 if tensor is not None:
-                    uniform(tensor, inputs**-0.5)
-
-    image, C, W, L = model.image_encoder, model.config.image_width, model.config.text_width, model.config.text_layers
-    if isinstance(image, nn.ViT):
-        uniform(image.patch, (3 * image.patch.shape[1] ** 2) ** -0.5)
-        for tensor in (image.cls, image.position, model.image_projection.weight):
-            normal(tensor, C**-0.5)
+                    _uniform(tensor, inputs**-0.5, random)
+    if model.config.image_encoder == "vit":
+        _initialise_vit(model.image_encoder, random)
+        _normal(model.image_projection.weight, model.config.image_width**-0.5, random)
     else:
-        pool = image.pool
-        C = pool.position.shape[1]
-        normal(pool.position, C**-0.5)
-        for linear in (pool.attend.query, pool.attend.key, pool.attend.value, pool.attend.out):
-            normal(linear.weight, C**-0.5)
-        for module in image.modules():
-            if isinstance(module, nn.Bottleneck):
-                module.norm3.weight.data = np.zeros_like(module.norm3.weight.data)  # at first it passes on its input
-    for block in image.transformer.blocks if isinstance(image, nn.ViT) else []:
-        for linear in (block.attend.query, block.attend.key, block.attend.value):
-            uniform(linear.weight, (1.5 / C) ** 0.5)  # Glorot's, of the three as one matrix
-        _no_bias(block.attend)
-    for block in model.text_encoder.blocks:
-        for linear in (block.attend.query, block.attend.key, block.attend.value):
-            normal(linear.weight, W**-0.5)
+        _initialise_resnet(model.image_encoder, random)
+    _initialise_text(model.text_encoder, random)
+    _normal(model.text_projection.weight, model.config.text_width**-0.5, random)
+
+
+def _initialise_vit(vit, random):
+    channels, height, width, C = vit.patch.shape
+    _uniform(vit.patch, (channels * height * width) ** -0.5, random)
+    _normal(vit.cls, C**-0.5, random)
+    _normal(vit.position, C**-0.5, random)
+    for block in vit.transformer.blocks:
+        for linear in _asking(block.attend):
+            _uniform(linear.weight, (6 / (C + 3 * C)) ** 0.5, random)  # Glorot & Bengio's, of the three as one matrix
+        _without_bias(block.attend)
+
+
+def _initialise_resnet(resnet, random):
+    pool, C = resnet.pool, resnet.pool.position.shape[1]
+    _normal(pool.position, C**-0.5, random)
+    for linear in (*_asking(pool.attend), pool.attend.out):
+        _normal(linear.weight, C**-0.5, random)
+    for module in resnet.modules():
+        if isinstance(module, nn.Bottleneck):  # at first it gives what it gets
+            module.norm3.weight.data = np.zeros_like(module.norm3.weight.data)
+
+
+def _initialise_text(transformer, random):
+    """As in GPT-2: what is added to the stream is the smaller, the more blocks add to it."""
+    small = (2 * len(transformer.blocks)) ** -0.5
+    for block in transformer.blocks:
+        W = block.mlp.up.weight.shape[0]
+        for linear in _asking(block.attend):
+            _normal(linear.weight, W**-0.5, random)
         for linear in (block.attend.out, block.mlp.down):
-            normal(linear.weight, W**-0.5 * (2 * L) ** -0.5)
-        normal(block.mlp.up.weight, (2 * W) ** -0.5)
-        _no_bias(block.attend)
-    normal(model.text_projection.weight, W**-0.5)
+            _normal(linear.weight, W**-0.5 * small, random)
+        _normal(block.mlp.up.weight, (2 * W) ** -0.5, random)
+        _without_bias(block.attend)
 
 
-def _no_bias(attend):
-    for linear in (attend.query, attend.key, attend.value, attend.out):
+def _asking(attend):
+    return attend.query, attend.key, attend.value
+
+
+def _without_bias(attend):
+    for linear in (*_asking(attend), attend.out):
         linear.bias.data = np.zeros_like(linear.bias.data)
+
+
+def _normal(tensor, std, random):
+    tensor.data = nn.parameter(random, *tensor.shape, std=std).data
+
+
+def _uniform(tensor, bound, random):
+    tensor.data = nn.uniform_parameter(random, *tensor.shape, bound=bound).data
