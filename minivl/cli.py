@@ -104,6 +104,7 @@ def _parser():
     sub.add_argument("--limit", type=_count, metavar="N", help="search only the first N pictures")
     sub.add_argument("--out", default="retrieved.png", metavar="FILE", help="the sheet (default: %(default)s)")
 
+    _add_import(command)
     command("doctor", doctor, "say what minivl finds on this machine")
     return parser
 
@@ -143,6 +144,18 @@ def _add_evaluate(command):
     sub.add_argument("--beams", type=_count, default=1, metavar="N", help="caption: beam search instead of greedy")
     sub.add_argument("--json", metavar="FILE", help="write the figures there too")
     sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
+
+
+def _add_import(command):
+    example = "Example: minivl import ViT-B-32.pt --as clip --tokenizer bpe_simple_vocab_16e6.txt.gz --out RUN"
+    sub = command("import", import_, "make a run of published weights: of OpenAI, open_clip or Hugging Face", example)
+    sub.add_argument("file", metavar="FILE", help=".pt, .bin, .safetensors, or a folder with config.json beside them")
+    sub.add_argument("--as", dest="model", required=True, choices=("clip", "coca"), help="what it is the weights of")
+    sub.add_argument("--out", required=True, metavar="RUN", help="folder to write")
+    text = "CLIP's bpe_simple_vocab_16e6.txt.gz (default: merges.txt in the folder FILE)"
+    sub.add_argument("--tokenizer", metavar="FILE", help=text)
+    text = "what the weights do not tell, as quick_gelu=false for the models that open_clip trained without it"
+    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
 def _add_run(sub):
@@ -297,6 +310,19 @@ def retrieve(options):
     for i in best[:5]:
         print(f"{score[i]:.3f}  {found['key'][i]}  {found['caption'][i]}")
     print(f"wrote {options.out}")
+
+
+def import_(options):
+    from .pretrained import import_run, model_of
+    from .settings import from_words
+
+    training, changes = from_words(options.set, model_of(options.model)[0])
+    if training:
+        raise UsageError(f"--set {next(iter(training))}: is of training, and nothing is trained here")
+    found = import_run(options.file, options.model, options.out, tokenizer=options.tokenizer, **changes)
+    numbers = sum(array.size for array in found.arrays.values())
+    print(f"{found.file}: {found.model}, {found.preset}, {numbers:,} numbers under the names of {found.layout}")
+    print(f"wrote {options.out}; next: minivl evaluate {options.out} --data scenes --task retrieval")
 
 
 def doctor(options):

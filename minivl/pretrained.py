@@ -50,7 +50,7 @@ def load_pretrained(path, model, *, tokenizer=None, device="cpu", **changes):
     _, Model = models.find(found.model)
     built = Model(found.config, Unallocated())
     built.load_state_dict(found.arrays)
-    built.tokenizer = find_tokenizer(path, tokenizer, found.config, needed=tokenizer is not None)
+    built.tokenizer = find_tokenizer(path, tokenizer, found.config, needed=False)
     return built.eval().to(device)
 
 
@@ -84,12 +84,17 @@ def export(model, path, layout):
     save_safetensors(path, to_theirs(names.rules(layout, model.config), model.state_dict()))
 
 
+def model_of(name):
+    """(Config, model class) of what is published as `name`: "clip" or "coca"."""
+    if name not in _NAMES:
+        raise WeightsError(f"no published weights are known for model {name!r}, must be one of: {', '.join(_NAMES)}")
+    return models.find(_NAMES[name][0])
+
+
 def read(path, model, **changes):
     """`Published` of a file or folder: recognised, measured, and under our names; nothing of it is copied yet."""
-    if model not in _NAMES:
-        raise WeightsError(f"no published weights are known for model {model!r}, must be one of: {', '.join(_NAMES)}")
+    Config, Model = model_of(model)
     file, (name, names) = _file_of(path), _NAMES[model]
-    Config, Model = models.find(name)
     try:
         layout, tensors = names.recognise(_tensors_of(file))
         config = Config.tiny(**{**names.sizes(layout, tensors), **_told_by_folder(path, layout), **changes})

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from . import models
+from .nn import Unallocated
 from .tokenizers import ByteLevelBPE
 from .weights import WeightsError, load_safetensors, read_header, save_safetensors
 
@@ -173,7 +174,7 @@ def _log_line(text):
 def load(path, device="cpu"):
     """The trained model of the run in folder `path`, ready for use: `minivl.load(RUN).encode_image(pictures)`."""
     run = Run(path)
-    model = run.build()
+    model = run.build(Unallocated())  # its weights come from the file, and none are drawn before
     model.load_state_dict(run.weights())
     return model.eval().to(device)
 

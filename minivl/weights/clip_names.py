@@ -41,8 +41,10 @@ def without_wrapping(tensors):
 
 def rules(layout, config):
     """The map for a model of that Config, see names.py.   layout: "openai" or "huggingface" """
-    make = {"openai": _openai, "huggingface": _huggingface}[layout]
-    return make(config) + ([rule("logit_bias", "bias")] if config.loss == "sigmoid" else [])
+    if layout not in ("openai", "huggingface"):
+        raise WeightsError(f"layout {layout!r} is unknown for CLIP, must be 'openai' or 'huggingface'")
+    found = _openai(config) if layout == "openai" else _huggingface(config)
+    return found + ([rule("logit_bias", "bias")] if config.loss == "sigmoid" else [])
 
 
 def _openai(c):
