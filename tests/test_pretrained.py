@@ -12,7 +12,8 @@ from minivl.models.open_clip_coca import Config as CoCaConfig
 from minivl.models.open_clip_coca import OpenCLIPCoCa
 from minivl.run import Run, RunError
 from minivl.tokenizers import ByteLevelBPE
-from minivl.weights import WeightsError, load_pretrained, load_safetensors, save_safetensors
+from minivl.weights import WeightsError, clip_names, load_pretrained, load_safetensors, save_safetensors
+from minivl.weights.names import to_theirs
 
 WORDS = [
     "a red circle",
@@ -121,11 +122,17 @@ def test_half_precision_stays_half_in_the_run_and_is_single_in_the_model(model, 
     assert np.abs(embeddings(loaded, words)[0] - embeddings(model, words)[0]).max() < 1e-2
 
 
-def test_a_published_size_is_called_by_its_name(monkeypatch, model, words, tmp_path):
-    small = {name: value for name, value in vars(model.config).items()}
-    monkeypatch.setattr(clip.Config, "rn50", classmethod(lambda cls: cls(**small)))
-    pretrained.export(model, tmp_path / "w", "openai")
-    assert pretrained.read(tmp_path / "w", "clip", **HEADS).preset == "rn50"
+def test_a_published_size_is_called_by_its_name(tmp_path):
+    """A ViT-B/32, but for its depth and vocabulary: it would be 600 MB."""
+    config = clip.Config.vit_b_32(image_layers=1, text_layers=1, vocabulary=9, start_token=7, end_token=8)
+    state = clip.CLIP(config, minivl.nn.Unallocated()).state_dict()
+    half = {name: array.astype("f2") for name, array in state.items()}
+    save_safetensors(tmp_path / "w", to_theirs(clip_names.rules("openai", config), half))
+    found = pretrained.read(tmp_path / "w", "clip")
+    assert found.config == config and found.preset == "imported"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip.Config, "vit_b_32", classmethod(lambda cls: config))
+        assert pretrained.read(tmp_path / "w", "clip").preset == "vit_b_32"
 
 
 def test_coca_of_open_clip(words, tmp_path):
@@ -140,6 +147,8 @@ def test_coca_of_open_clip(words, tmp_path):
     loaded = minivl.load(tmp_path / "run")
     for ours, theirs in zip(embeddings(loaded, words), embeddings(coca, words), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    end = config.vocabulary - 1
+    assert (loaded.config.start_token, loaded.config.end_token) == (end - 1, end)
     assert all(isinstance(text, str) for text in loaded.generate(np.zeros((1, 3, 16, 16), np.float32), max_tokens=3))
 
 

@@ -192,12 +192,17 @@ def _text_sizes(tensors, tokens, position, projection, blocks, of_embedding):
     vocabulary, width = shape_of(tensors, tokens, 2)
     return {
         "embedding": shape_of(tensors, projection, 2)[of_embedding],
-        "vocabulary": vocabulary,
+        **vocabulary_sizes(vocabulary),
         "context": shape_of(tensors, position, 2)[0],
         "text_width": width,
         "text_heads": max(1, width // 64),
         "text_layers": count(tensors, blocks),
     }
+
+
+def vocabulary_sizes(vocabulary):
+    """CLIP's vocabulary ends with its start and its end token, and pads with 0."""
+    return dict(vocabulary=vocabulary, start_token=vocabulary - 2, end_token=vocabulary - 1, pad_token=0)
 
 
 def vit_sizes(tensors, patch, position, blocks):

@@ -16,7 +16,15 @@ Left out, because neither is weights: attn_mask of older files. `text_decoder.te
 open_clip: in a model that was never trained it holds whatever memory held.
 """
 
-from .clip_names import fused_attention, openai_blocks, openai_mlp, openai_vit, vit_sizes, without_wrapping
+from .clip_names import (
+    fused_attention,
+    openai_blocks,
+    openai_mlp,
+    openai_vit,
+    vit_sizes,
+    vocabulary_sizes,
+    without_wrapping,
+)
 from .fit import WeightsError, some
 from .names import both, count, rule, shape_of
 
@@ -89,7 +97,7 @@ def sizes(layout, tensors):
     image.pop("image_encoder")
     found = {
         **image,
-        "vocabulary": vocabulary,
+        **vocabulary_sizes(vocabulary),
         "context": shape_of(tensors, "text.positional_embedding", 2)[0] - 1,
         "width": width,
         "text_heads": max(1, width // 64),
