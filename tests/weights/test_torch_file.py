@@ -11,6 +11,7 @@ import tracemalloc
 import zipfile
 import zlib
 from operator import mul
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -546,3 +547,16 @@ def test_checksums_are_those_of_zip(path):
     write(path, dict_({"x": tensor()}))
     with zipfile.ZipFile(path) as file:
         assert zlib.crc32(NUMBERS.tobytes()) == file.getinfo("archive/data/0").CRC
+
+
+# ---- and what PyTorch itself wrote -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["torch_save", "torch_script"])
+def test_files_that_pytorch_wrote(kind):
+    """Made by tests/golden/make_torch_files.py with PyTorch 2.13."""
+    golden = Path(__file__).parent.parent / "golden"
+    arrays, kept = load_torch(golden / f"{kind}.pt"), np.load(golden / f"{kind}.npz", allow_pickle=False)
+    assert set(arrays) == set(kept.files) and len(arrays) > 6
+    for name in kept.files:
+        assert arrays[name].dtype == kept[name].dtype and np.array_equal(arrays[name], kept[name]), name
