@@ -20,6 +20,7 @@ from .zip_directory import members
 
 _HOLDERS = (View, Object, dict, list, tuple)
 _DEEPEST, _MOST_VALUES, _LONGEST_NAME = 64, 1_000_000, 300  # real files have 10, 10,000 and 100
+_MOST_USES = 8  # all tensors together may be so many times as large as the file
 
 
 def load_torch(path, *, mmap=True, check=True):
@@ -33,20 +34,14 @@ def load_torch(path, *, mmap=True, check=True):
     check    compare every storage with its checksum, at 1 GB/s; torch can be told to write none, then say False
     raises   WeightsError for a file that is broken, that asks for code to be run, or whose tensors do not fit into it
     """
-    with open(path, "rb") as file:
-        start = file.read(4)
-        if start != b"PK\3\4":
-            raise WeightsError(f"{path}: {_not_a_zip(start)}")
-        whole = np.frombuffer(memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8)
+    whole = _mapped(path)
     archive = members(whole, path)
-    roots = [name.removesuffix("data.pkl") for name in archive if name.count("/") == 1 and name.endswith("/data.pkl")]
-    if len(roots) != 1:
-        raise WeightsError(f"{path}: a zip file with {len(roots)} members */data.pkl, must be one: not of torch.save")
-    root, where = roots[0], f"{path}: {roots[0]}data.pkl"
+    root = _root(archive, path)
+    where = f"{path}: {root}data.pkl"
     _check_byte_order(whole, archive.get(root + "byteorder"), path)
     pickle = _stored(archive, root + "data.pkl", path)
     pickle.check(whole, where)
-    checked, arrays = set(), {}
+    checked, arrays, size = set(), {}, 0
     for name, view in _tensors(pickle_machine.read(bytes(whole[pickle.start : pickle.stop]), where), where):
         if name in arrays:
             raise WeightsError(f"{where}: two tensors are called {name!r}")
@@ -55,9 +50,30 @@ def load_torch(path, *, mmap=True, check=True):
         if check and member not in checked:
             storage.check(whole, f"{path}: {member}")
             checked.add(member)
+        size += prod(n for n in view.shape if n) * DTYPES[view.storage.dtype].itemsize
+        if size > _MOST_USES * len(whole):  # a number may be in many tensors, but not in any number of them
+            shape = f"{view.shape}"[:80]
+            raise WeightsError(f"{path}: tensor {name!r}: with its shape {shape} there are {size} bytes of tensors")
         array = _array(whole, storage, view, f"{path}: tensor {name!r}")
         arrays[name] = array if mmap else np.array(array)
     return arrays
+
+
+def _mapped(path):
+    """The bytes of a zip file, which take memory when looked at."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+        if start != b"PK\3\4":
+            raise WeightsError(f"{path}: {_not_a_zip(start)}")
+        return np.frombuffer(memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8)
+
+
+def _root(archive, path):
+    """The one folder that all members lie in, with a slash."""
+    roots = [name.removesuffix("data.pkl") for name in archive if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise WeightsError(f"{path}: a zip file with {len(roots)} members */data.pkl, must be one: not of torch.save")
+    return roots[0]
 
 
 def _not_a_zip(start):
@@ -124,8 +140,6 @@ def _array(whole, member, view, where):
         raise WeightsError(
             f"{where}: data/{storage.key} has {size} bytes, must hold {storage.count} of {storage.dtype}"
         )
-    if prod(n for n in view.shape if n) * dtype.itemsize > len(whole):
-        raise WeightsError(f"{where}: shape {view.shape} is larger than the whole file of {len(whole)} bytes")
     if 0 in view.shape:
         return as_numbers(np.empty(view.shape, dtype), storage.dtype, where)
     numbers = whole[member.start : member.stop].view(dtype)[view.offset :]
