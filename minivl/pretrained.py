@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import models
+from .array import to_device
 from .nn import Unallocated
 from .run import Run
 from .settings import presets
@@ -81,7 +82,8 @@ def export(model, path, layout):
     names = {name: names for name, names in _NAMES.values()}.get(type(model).__module__.rpartition(".")[2])
     if names is None:
         raise WeightsError(f"a {type(model).__name__} has no other names than ours: save_safetensors writes it")
-    save_safetensors(path, to_theirs(names.rules(layout, model.config), model.state_dict()))
+    arrays = {name: to_device(array, "cpu") for name, array in model.state_dict().items()}
+    save_safetensors(path, to_theirs(names.rules(layout, model.config), arrays))
 
 
 def model_of(name):
@@ -132,7 +134,7 @@ def _told_by_folder(path, layout):
     path = Path(path)
     if layout == "huggingface":
         told = _json(path / "config.json")
-        return (_huggingface_config(told) if told else {}) | _preparation(path / "preprocessor_config.json", "image_")
+        return (_huggingface_config(told) if told else {}) | _preparation(path / "preprocessor_config.json")
     told = _json(path / "open_clip_config.json")
     return _open_clip_config(told) if told else {}
 
@@ -164,9 +166,9 @@ def _open_clip_config(told):
     return found | {f"image_{name}": tuple(pictures[name]) for name in ("mean", "std") if name in pictures}
 
 
-def _preparation(path, prefix):
+def _preparation(path):
     told = _json(path)
-    return {f"image_{name}": tuple(told[prefix + name]) for name in ("mean", "std") if prefix + name in told}
+    return {name: tuple(told[name]) for name in ("image_mean", "image_std") if name in told}
 
 
 def _json(path):
