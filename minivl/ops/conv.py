@@ -9,7 +9,7 @@ import operator
 import numpy as np
 
 from .. import array
-from ..array import array_module, on_gpu, parallel, slices
+from ..array import array_module, evenly, on_gpu, parallel
 from ..tensor import op
 from .matmul import _rows
 
@@ -95,9 +95,9 @@ class _Windows:
         if min(self.grid) < 1:
             raise ValueError(f"{name}: x {x.shape} with padding {padding} has no whole window of {kernel}")
         row = self.grid[1] * self.kernel[0] * self.kernel[1] * x.shape[3] * x.itemsize  # bytes of a row of windows
-        most = max(1, (_GPU_CHUNK_BYTES if on_gpu(x) else array.CHUNK_BYTES) // max(1, row))  # such rows a piece
-        self.groups = slices(len(x), max(1, most // self.grid[0]))
-        self.steps = slices(self.grid[0], most)
+        most = max(1, (_GPU_CHUNK_BYTES if on_gpu(x) else array.CHUNK_BYTES // 2) // max(1, row))  # such rows a piece
+        self.groups = evenly(len(x), -(-len(x) * self.grid[0] // most))
+        self.steps = evenly(self.grid[0], -(-self.grid[0] // most))
 
     def pieces(self):
         return [(examples, rows) for examples in self.groups for rows in self.steps]
