@@ -75,7 +75,7 @@ class Config:
 
     @classmethod
     def drawings(cls, **changes):
-        """For a few thousand drawings of 32 pixels on white paper (emoji): large patches, few layers, short captions."""
+        """For a thousand small drawings on white paper (emoji): large patches, few layers, short captions."""
         return cls.tiny(**{**_DRAWINGS, **changes})
 
     @classmethod
