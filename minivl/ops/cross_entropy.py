@@ -31,22 +31,24 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
     rows = max(1, chosen.size)
 
     def forward(logits, target):
-        """The loss of each row, and p - q."""
+        """(p - q) / rows, and what these rows add to the mean."""
         counted = target != ignore_index
         target, row = xp.where(counted, target, 0), xp.arange(len(target))[:, None]
-        z = logits - logits.max(-1, keepdims=True)
-        p = xp.exp(z)
-        total = p.sum(-1, keepdims=True)
-        p /= total
-        loss = xp.log(total) - (1 - s) * z[row, target]
+        p = logits - logits.max(-1, keepdims=True)
+        loss = -(1 - s) * p[row, target]
         if s:
-            loss -= s * z.mean(-1, keepdims=True)
-            p -= s / V
-        p[row, target] -= 1 - s
-        p /= rows
+            loss -= s * p.mean(-1, keepdims=True)
+        xp.exp(p, out=p)
+        total = p.sum(-1, keepdims=True)
+        loss += xp.log(total)
+        p *= 1 / (total * rows)
+        if s:
+            p -= s / (V * rows)
+        p[row, target] -= (1 - s) / rows
         p[~counted[:, 0]] = 0  # whatever stood there, a NaN too
         loss[~counted] = 0
         return p, loss.sum(0) / rows
 
     dlogits, loss = rowwise(forward, logits, target[..., None], sums=1)
-    return loss.reshape(()), lambda d: dlogits * d
+    # In place, for a graph is walked once and nobody else holds it.
+    return loss.reshape(()), lambda d: xp.multiply(dlogits, d, out=dlogits)

