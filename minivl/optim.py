@@ -136,18 +136,22 @@ def adamw(p, g, mean, square, *, lr, step, betas=(0.9, 0.999), eps=1e-8, decay=0
     m and v are running means of g and g^2 that begin at 0; m' and v' are divided by 1 - beta^step, the weight that the
     gradients have in them so far. `decay` is not divided by the root: all weights shrink alike.
     """
-    beta1, beta2 = betas
+    xp, (beta1, beta2) = array_module(p), betas
     g = g.astype(mean.dtype, copy=False)
-    mean *= beta1
-    mean += (1 - beta1) * g
-    square *= beta2
-    square += (1 - beta2) * (g * g)
+    change = g - mean  # the only new array: what follows takes its place
+    change *= 1 - beta1
+    mean += change
+    xp.multiply(g, g, out=change)
+    change -= square
+    change *= 1 - beta2
+    square += change
 
-    change = array_module(p).sqrt(square)
-    change /= math.sqrt(1 - beta2**step)
-    change += eps
-    array_module(p).divide(mean, change, out=change)
-    change *= lr / (1 - beta1**step)
+    # m' / (sqrt(v') + eps), the two corrections taken out of the arrays: Kingma & Ba 2015, end of sec. 2
+    root = math.sqrt(1 - beta2**step)
+    xp.sqrt(square, out=change)
+    change += eps * root
+    xp.divide(mean, change, out=change)
+    change *= lr * root / (1 - beta1**step)
     p *= 1 - lr * decay
     p -= change
 
