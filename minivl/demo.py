@@ -14,7 +14,7 @@ from .evaluate import captioning, gallery_of, open_examples, retrieval
 from .run import Run
 from .train import Settings, train
 
-STEPS = 1400
+STEPS = 1300
 SETTINGS = dict(batch_size=64, lr=2e-3, warmup=50, checkpoint_every=200, seed=0)
 
 
