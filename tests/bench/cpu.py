@@ -220,7 +220,11 @@ def processor():
 
 def load():
     """How many others wanted a core in the last minute: figures of a busy machine are not to be trusted."""
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    if not hasattr(os, "getloadavg"):
+        return "Load of the machine before it began: unknown."
+    busy = os.getloadavg()[0]
+    verdict = "busy: not to be trusted, least of all PyTorch's" if busy > 0.5 * os.cpu_count() else "quiet"
+    return f"Load of the machine before it began: {busy:.1f} on {os.cpu_count()} cores, {verdict}."
 
 
 def report(bench, sections):
@@ -237,11 +241,9 @@ def report(bench, sections):
         "default AdamW), below 1 is less; spread: between the quartiles. float32, the same weights, results checked "
         "equal to 1e-4 first."
     )
-    add(machine(bench))
-    begun = f"Load of the machine before it began: {load()}."
+    add(machine(bench) + f"\n- {load()}")
     for name in sections:
         add(f"## {name}\n\n{SECTIONS[name].__doc__}\n\n{SECTIONS[name](bench)}")
-    add(begun)
     return "\n\n".join(parts) + "\n"
 
 
