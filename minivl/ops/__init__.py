@@ -36,7 +36,7 @@ from .math import (
 )
 from .matmul import linear, matmul
 from .normalize import normalize
-from .patch_embed import patch_embed, patch_grid
+from .patch_embed import patch_centres, patch_embed, patch_grid
 from .pool import avg_pool2d, max_pool2d
 from .reduce import logsumexp, max, mean, sum, var
 from .shape import cast, cat, constant, expand, getitem, move, reshape, stack, swapaxes, to, transpose
@@ -77,6 +77,7 @@ __all__ = [
     "mul",
     "neg",
     "normalize",
+    "patch_centres",
     "patch_embed",
     "patch_grid",
     "pow",

@@ -4,6 +4,8 @@ import itertools
 import math
 import operator
 
+import numpy as np
+
 from .. import array
 from ..array import array_module
 from ..tensor import op
@@ -12,6 +14,18 @@ from ..tensor import op
 def patch_grid(size, kernel, stride, offset):
     """How many patches fit along each axis. All arguments are tuples with one entry an axis."""
     return tuple((n - o - k) // s + 1 for n, k, s, o in zip(size, kernel, stride, offset, strict=True))
+
+
+def patch_centres(size, kernel, stride=None, offset=0):
+    """Where the middle of every patch lies, in the order of its tokens: (N, axes), float64, in pixels.
+
+    Pixel 0 lies at 0.0, so a patch of 4 from offset 0 at 1.5. Arguments as in `patch_embed`. For positions of tubes.
+    """
+    axes = len(kernel)
+    stride, offset = tuple(kernel) if stride is None else _each(stride, axes), _each(offset, axes)
+    grid = patch_grid(size, kernel, stride, offset)
+    middles = [o + (k - 1) / 2 + s * np.arange(n) for n, k, s, o in zip(grid, kernel, stride, offset, strict=True)]
+    return np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, axes)
 
 
 @op
@@ -23,9 +37,10 @@ def patch_embed(x, weight, bias=None, *, stride=None, offset=0):
     bias     (C,) or None
     stride   from patch to patch, one number or one for each axis; None: patches side by side
     offset   where the first patch starts, likewise (tubes: Piergiovanni et al. 2023, arXiv 2212.03229)
-    ->       tokens (B, N, C), row by row of the grid (frame by frame first for clips)
+    ->       tokens (B, N, C). N = prod(patch_grid(...)), and token number (t * rows + i) * columns + j is the patch at
+             step t in time, row i, column j: row by row, for clips all rows of one step before the next step
 
-    Pixels beyond the last whole patch belong to none.
+    Patches may overlap (stride below the kernel) or leave gaps (above). Pixels beyond the last belong to none.
     """
     axes, kernel = x.ndim - 2, weight.shape[1:-1]
     if x.ndim not in (4, 5) or weight.ndim != x.ndim or weight.shape[0] != x.shape[1]:

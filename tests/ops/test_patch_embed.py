@@ -47,6 +47,18 @@ def test_patches_are_read_row_by_row_and_frame_by_frame():
     assert ops.patch_embed(Tensor(x), np.ones((1, 1, 1, 1, 1))).data.ravel().tolist() == list(range(8))
 
 
+@pytest.mark.parametrize(("shape", "kernel", "stride", "offset", "patches"), GRIDS)
+def test_centres_are_the_mean_place_of_the_pixels_of_each_patch(shape, kernel, stride, offset, patches):
+    """A clip whose pixels say where they lie, averaged over each tube by the op itself."""
+    size, axes = shape[2:], len(kernel)
+    places = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij")).astype(np.float64)  # (axes, *size)
+    average = np.full((1, *kernel, 1), 1 / np.prod(kernel))
+    mean = ops.patch_embed(Tensor(places[:, None]), average, stride=stride, offset=offset).data[..., 0].T
+    centres = ops.patch_centres(size, kernel, stride, offset)
+    assert centres.shape == (patches, axes) and centres.dtype == np.float64
+    np.testing.assert_allclose(centres, mean, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("x", "weight", "options", "words"),
     [
