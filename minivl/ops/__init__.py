@@ -35,6 +35,8 @@ from .math import (
     where,
 )
 from .matmul import linear, matmul
+from .moe import Routing, combine, dispatch, expert_slots, gates, load_balance, top_k
+from .nearest_code import nearest_code
 from .normalize import normalize
 from .patch_embed import patch_centres, patch_embed, patch_grid
 from .pool import avg_pool2d, max_pool2d
@@ -43,6 +45,7 @@ from .shape import cast, cat, constant, expand, getitem, move, reshape, stack, s
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    "Routing",
     "abs",
     "add",
     "attention",
@@ -52,18 +55,23 @@ __all__ = [
     "cast",
     "cat",
     "clamp",
+    "combine",
     "constant",
     "conv2d",
     "cross_entropy",
+    "dispatch",
     "div",
     "dropout",
     "embedding",
     "exp",
     "expand",
+    "expert_slots",
+    "gates",
     "gelu",
     "getitem",
     "layernorm",
     "linear",
+    "load_balance",
     "log",
     "log_softmax",
     "logsumexp",
@@ -75,6 +83,7 @@ __all__ = [
     "minimum",
     "move",
     "mul",
+    "nearest_code",
     "neg",
     "normalize",
     "patch_centres",
@@ -94,6 +103,7 @@ __all__ = [
     "swapaxes",
     "tanh",
     "to",
+    "top_k",
     "transpose",
     "var",
     "where",

@@ -216,3 +216,70 @@ def batch_norm(x, weight, bias, m=None, v=None, eps=1e-5):
         for i in np.ndindex(x.shape[:-1]):
             out[(*i, c)] = float(weight[c]) * (float(x[(*i, c)]) - mc) / math.sqrt(vc + eps) + float(bias[c])
     return out
+
+
+def top_k(row, k):
+    """One after the other, the largest that is left; of equal ones the first."""
+    left, chosen = list(range(len(row))), []
+    for _ in range(k):
+        best = left[0]
+        for i in left:
+            if row[i] > row[best]:
+                best = i
+        chosen.append(best)
+        left.remove(best)
+    return chosen
+
+
+def route(experts, E, capacity, order=None, wanted=None):
+    """Queues as people would: {(group, token, k): (expert, place)} of the choices that found a place."""
+    places = {}
+    for g in range(len(experts)):
+        taken = [0] * E
+        T, K = np.shape(experts[g])
+        for k in range(K):
+            for t in range(T) if order is None else order[g]:
+                e = int(experts[g][t][k])
+                if (wanted is None or wanted[g][t][k]) and taken[e] < capacity:
+                    places[g, int(t), k] = e, taken[e]
+                    taken[e] += 1
+    return places
+
+
+def gates(logits, experts, renormalise=True):
+    out = np.empty(experts.shape)
+    for i in np.ndindex(experts.shape[:-1]):
+        among = experts[i] if renormalise else range(logits.shape[-1])
+        total = sum(math.exp(logits[i][e]) for e in among)
+        out[i] = [math.exp(logits[i][e]) / total for e in experts[i]]
+    return out
+
+
+def dispatch(x, places, E, capacity):
+    out = np.zeros((E, len(x), capacity, x.shape[-1]))
+    for (g, t, _), (e, place) in places.items():
+        out[e, g, place] = x[g, t]
+    return out
+
+
+def combine(y, gates, places):
+    out = np.zeros((*gates.shape[:2], y.shape[-1]))
+    for (g, t, k), (e, place) in places.items():
+        out[g, t] += gates[g, t, k] * y[e, g, place]
+    return out
+
+
+def load_balance(logits, first):
+    G, T, E = logits.shape
+    total = 0.0
+    for g in range(G):
+        for e in range(E):
+            share = sum(int(first[g, t]) == e for t in range(T)) / T
+            total += E * share * sum(softmax(logits[g, t])[e] for t in range(T)) / T
+    return total / G
+
+
+def nearest_code(x, codes):
+    """x (N, C) -> the places of the nearest codes, and their squared distances."""
+    distances = [[sum((float(a) - float(b)) ** 2 for a, b in zip(v, c, strict=True)) for c in codes] for v in x]
+    return [row.index(min(row)) for row in distances], [min(row) for row in distances]

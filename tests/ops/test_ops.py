@@ -36,6 +36,8 @@ ROWS = [(3, 5), (7,), (2, 3, 1), (0, 4), (2, 1, 6)]
 IDS = np.array([[1, 4, 1], [0, 1, 2]])
 CHOICE = np.random.default_rng(0).random((3, 5)) < 0.5
 TARGET = np.array([[2, -100, 0], [4, 4, 1]])
+EXPERTS = np.array([[[0, 1], [0, 2], [2, 0], [0, 2]], [[3, 2], [3, 1], [3, 0], [1, 3]]])  # (G, T, K)
+PLACES, ROUTING = naive.route(EXPERTS, 4, 2), ops.expert_slots(EXPERTS, 4, 2)  # six of sixteen are dropped
 
 E, R = naive.elementwise, naive.reduction
 TABLE = [
@@ -156,6 +158,15 @@ TABLE = [
            lambda x, w, b: naive.patch_embed(x, w, b, w.shape[1:-1], (0, 0, 0)[: x.ndim - 2]),
            ((2, 3, 4, 6), (3, 2, 2, 5), (5,)), ((1, 3, 4, 4, 2), (3, 2, 2, 1, 3), (3,)),
            ((0, 3, 4, 4), (3, 2, 2, 1), (1,))),
+    *cases("gates", lambda x: ops.gates(x, EXPERTS), lambda x: naive.gates(x, EXPERTS), (2, 4, 4)),
+    *cases("gates", lambda x: ops.gates(x, EXPERTS, renormalise=False), lambda x: naive.gates(x, EXPERTS, False),
+           (2, 4, 5)),
+    *cases("dispatch", lambda x: ops.dispatch(x, routing=ROUTING), lambda x: naive.dispatch(x, PLACES, 4, 2),
+           (2, 4, 3), (2, 4, 0)),
+    *cases("combine", lambda y, g: ops.combine(y, g, routing=ROUTING), lambda y, g: naive.combine(y, g, PLACES),
+           ((4, 2, 2, 3), (2, 4, 2)), ((4, 2, 2, 0), (2, 4, 2))),
+    *cases("load_balance", lambda x: ops.load_balance(x, EXPERTS[..., 0]),
+           lambda x: naive.load_balance(x, EXPERTS[..., 0]), (2, 4, 4)),
     *cases("conv2d", ops.conv2d, naive.conv2d, ((2, 4, 5, 3), (3, 2, 3, 4), (4,)), ((1, 1, 1, 1), (1, 1, 1, 1), (1,)),
            ((0, 3, 3, 2), (2, 2, 2, 1), (1,)), ((2, 3, 3, 0), (2, 2, 0, 2), (2,))),
     *cases("conv2d", lambda x, w: ops.conv2d(x, w, stride=2, padding=1),

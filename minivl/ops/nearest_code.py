@@ -1,0 +1,50 @@
+"""Vector quantisation: which of K codes lies nearest to each vector.   van den Oord et al. 2017, arXiv 1711.00937."""
+
+import numpy as np
+
+from .. import array
+from ..array import array_module, evenly, on_gpu, parallel
+from ..tensor import Tensor
+
+_GPU_CHUNK_BYTES = 1 << 28  # of scores at a time
+
+
+def nearest_code(x, codes):
+    """k = argmin_k |x - c_k|^2, and that distance.
+
+    x (..., C)   codes (K, C)   Tensors or arrays   ->   indices int64 (...), distances (...), arrays
+
+    Of equally near codes the first. No derivative is taken here: a choice has none, and the straight-through estimate
+    that stands in for it is the layer's: x + (codes[k] - x).detach().
+
+    |x - c|^2 = |x|^2 - 2 x.c + |c|^2, whose first term is the same for every code: one matrix product scores them all.
+    The distance returned is taken from the difference, for the sum of the three cancels where x lies close to c.
+    """
+    x, codes = (a.data if isinstance(a, Tensor) else a for a in (x, codes))
+    if codes.ndim != 2 or not len(codes) or x.ndim < 1 or x.shape[-1] != codes.shape[1]:
+        raise ValueError(f"nearest_code: x {x.shape} and codes {codes.shape}: want (..., C) and (K, C), K at least 1")
+    leading, x = x.shape[:-1], x.reshape(-1, x.shape[-1])
+    indices, distances = _nearest(x, codes)
+    return indices.reshape(leading), distances.reshape(leading)
+
+
+def _nearest(x, codes):
+    """x (N, C) -> indices (N,), distances (N,). Some rows at a time: all scores, N x K, may not fit."""
+    xp, K = array_module(x), len(codes)
+    half = (codes * codes).sum(-1) / 2
+    indices, distances = xp.empty(len(x), np.int64), xp.empty(len(x), x.dtype)
+
+    def work(rows):
+        scores = half - xp.matmul(x[rows], codes.T)
+        indices[rows] = scores.argmin(-1)
+        difference = x[rows] - codes[indices[rows]]
+        distances[rows] = (difference * difference).sum(-1)
+
+    most = max(1, (_GPU_CHUNK_BYTES if on_gpu(x) else array.CHUNK_BYTES) // (K * x.itemsize))
+    chunks = evenly(len(x), -(-len(x) // most))
+    if on_gpu(x):
+        for rows in chunks:
+            work(rows)
+    else:
+        parallel(work, chunks)
+    return indices, distances
