@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from minivl.data.tar import DataError
+from minivl.data.tar import DataError, open_tar
 
 
 class ShardWriter:
@@ -23,21 +23,59 @@ class ShardWriter:
     The same input gives the same bytes: no times, no owners, no order but that of writing. A shard gets its name when
     it is complete. dataset.json has an entry for each prefix: `about`, and the counts, splits, fields and sha256 of the
     shards. The entry is taken out first and put back last, so that a set that has one is whole.
+
+    With `resume`, the shards that a killed writer of the same `about` had finished are kept, and `done` says how many
+    examples they hold: write the rest.
+
+    with ShardWriter("set", about=recipe, resume=True) as out:
+        for example in itertools.islice(examples, out.done, None):
+            out.write(...)
     """
 
-    def __init__(self, folder, per_shard=1000, prefix="shard", about=None):
+    def __init__(self, folder, per_shard=1000, prefix="shard", about=None, *, resume=False):
         if per_shard < 1:
             raise ValueError(f"per_shard: must be at least 1, not {per_shard}")
         if not re.fullmatch(r"\w[\w-]*", prefix):
             raise ValueError(f"prefix: must be letters, digits, _ and -, not {prefix!r}")
         self.folder, self.per_shard, self.prefix, self.about = Path(folder), per_shard, prefix, about or {}
         self.keys, self.splits, self.fields, self.shards = set(), collections.Counter(), set(), {}
-        self.tar = None
+        self.tar, self.resume = None, resume
+        self.journal = self.folder / f".{prefix}-unfinished.json"  # what the finished shards of an unfinished set are
+
+    @property
+    def done(self):
+        """How many examples are written, those of an earlier run with them."""
+        return len(self.keys)
 
     def __enter__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         _describe(self.folder, self.prefix, None)
+        if self.resume:
+            self._take_up()
         return self
+
+    def _take_up(self):
+        """The shards of an earlier run, as far as they are whole and were to become the same set."""
+        kept = _read_json(self.journal)
+        if kept.get("about") != self._recipe() or not isinstance(kept.get("shards"), dict):
+            return
+        for number, (name, digest) in enumerate(kept["shards"].items()):
+            path = self.folder / f"{self.prefix}-{number:05d}.tar"
+            if name != path.name or not path.is_file() or file_sha256(path) != digest:
+                return
+            with open_tar(path) as files:
+                for member, _, read in files:
+                    if member.endswith(".json"):
+                        self._count(member.removesuffix(".json"), json.loads(read()))
+            self.shards[name] = digest
+
+    def _recipe(self):
+        return json.loads(json.dumps({**self.about, "per_shard": self.per_shard}))
+
+    def _count(self, key, info):
+        self.keys.add(key)
+        self.splits[info.get("split", "")] += 1
+        self.fields.update(info)
 
     def write(self, key, image, captions, info=None):
         """key: no dots or slashes, never used before   image: PIL picture (stored as PNG), or the bytes of a file
@@ -60,9 +98,7 @@ class ShardWriter:
             header = tarfile.TarInfo(f"{key}.{extension}")  # mtime, uid and gid are 0 unless set
             header.size = len(files[extension])
             self.tar.addfile(header, io.BytesIO(files[extension]))
-        self.keys.add(key)
-        self.splits[info.get("split", "")] += 1
-        self.fields.update(info)
+        self._count(key, info)
         if len(self.keys) % self.per_shard == 0:
             self._finish()
 
@@ -72,6 +108,8 @@ class ShardWriter:
         path = self.folder / f"{self.prefix}-{len(self.shards):05d}.tar"
         self.shards[path.name] = file_sha256(self.part)
         os.replace(self.part, path)
+        if self.resume:
+            _write_json(self.journal, {"about": self._recipe(), "shards": self.shards})
 
     def __exit__(self, kind, *_):
         if kind:
@@ -87,11 +125,12 @@ class ShardWriter:
         counts = {"examples": len(self.keys), "splits": dict(sorted(self.splits.items()))}
         entry = {**self.about, **counts, "fields": sorted(self.fields), "shards": self.shards}
         _describe(self.folder, self.prefix, entry)
+        self.journal.unlink(missing_ok=True)
 
 
 def described(folder, prefix):
     """The entry of `prefix` in folder/dataset.json if every shard it names is there, byte for byte; otherwise None."""
-    entry = _read_description(Path(folder)).get(prefix)
+    entry = _read_json(Path(folder) / "dataset.json").get(prefix)
     if not isinstance(entry, dict) or not isinstance(entry.get("shards"), dict):
         return None
     paths = {Path(folder, name): digest for name, digest in entry["shards"].items()}
@@ -119,19 +158,23 @@ def _stored(image, key):
     raise DataError(f"image of {key!r}: must be a PIL picture or the bytes of a PNG, JPEG or WebP", "broken picture")
 
 
-def _read_description(folder):
+def _read_json(path):
+    """What an object in a file holds; {} where there is none."""
     try:
-        entries = json.loads((folder / "dataset.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        entries = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}
 
 
-def _describe(folder, prefix, entry):
-    known = _read_description(folder)
-    entries = {name: value for name, value in sorted({**known, prefix: entry}.items()) if value is not None}
-    if entries == known:
-        return
-    part = folder / ".dataset.json.part"
+def _write_json(path, entries):
+    part = path.with_name(f".{path.name.lstrip('.')}.part")
     part.write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    os.replace(part, folder / "dataset.json")
+    os.replace(part, path)
+
+
+def _describe(folder, prefix, entry):
+    known = _read_json(folder / "dataset.json")
+    entries = {name: value for name, value in sorted({**known, prefix: entry}.items()) if value is not None}
+    if entries != known:
+        _write_json(folder / "dataset.json", entries)

@@ -158,6 +158,48 @@ def test_a_kill_while_writing_leaves_whole_shards_only_and_the_next_run_the_same
         assert path.read_bytes() == (tmp_path / "set" / path.name).read_bytes()
 
 
+def write_on(folder, until=5, about=("drawn",), per_shard=2):
+    """Five examples, stopped before number `until`, with what an earlier run had finished; the keys written now."""
+    written = []
+    with ShardWriter(folder, per_shard, about={"recipe": about}, resume=True) as out:
+        for i in range(out.done, 5):
+            if i == until:
+                raise KeyboardInterrupt
+            written.append(i)
+            out.write(f"{i:04d}", Image.new("RGB", (3, 3), (i, 0, 0)), ["so"], {"split": "train" if i % 2 else "test"})
+    return written
+
+
+def stopped(folder, **options):
+    with pytest.raises(KeyboardInterrupt):
+        write_on(folder, **options)
+
+
+def test_a_writer_that_resumes_writes_the_rest_and_the_same_bytes(tmp_path):
+    assert write_on(tmp_path / "whole") == [0, 1, 2, 3, 4]
+    for until, rest in ((0, 5), (1, 5), (2, 3), (4, 1)):
+        folder = tmp_path / str(until)
+        stopped(folder, until=until)
+        assert described(folder, "shard") is None
+        assert len(write_on(folder)) == rest
+        assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
+        for path in (tmp_path / "whole").iterdir():
+            assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+def test_only_whole_shards_of_the_same_set_are_taken_up(tmp_path):
+    for name, options in {"about": {"about": ("other",)}, "cut": {"per_shard": 3}}.items():
+        stopped(tmp_path / name, until=4)
+        assert len(write_on(tmp_path / name, **options)) == 5
+    stopped(tmp_path / "damaged", until=4)
+    shard = tmp_path / "damaged" / "shard-00001.tar"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert write_on(tmp_path / "damaged") == [2, 3, 4]
+    assert [e.key for e in read_shards(tmp_path / "damaged", strict=True)] == [f"{i:04d}" for i in range(5)]
+    with ShardWriter(tmp_path / "damaged", resume=True) as out:  # a finished set is not taken up: `described` tells
+        assert out.done == 0
+
+
 def test_described_wants_every_byte(tmp_path):
     write_set(tmp_path)
     shard = tmp_path / "shard-00001.tar"
