@@ -15,7 +15,8 @@ from .run import Run
 from .train import Settings, train
 
 STEPS = 1300
-SETTINGS = dict(batch_size=64, lr=2e-3, warmup=50, checkpoint_every=200, seed=0)
+# All checkpoints are kept: `minivl explain` shows how the model became what it is.
+SETTINGS = dict(batch_size=64, lr=2e-3, warmup=50, checkpoint_every=200, keep=0, seed=0)
 
 
 def demo(out, steps=None):

@@ -211,7 +211,7 @@ def op(function):
             out.requires_grad, out.inputs, out.derivative = True, inputs, derivative
         out.op = op_name
         for watcher in watchers:
-            watcher.ran(arguments, out)
+            watcher.ran(arguments, options, out)
         return out
 
     call.is_op = True

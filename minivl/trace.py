@@ -15,21 +15,23 @@ _MACHINERY = {str(_PACKAGE / "tensor.py"), str(_PACKAGE / "trace.py")}
 _OPS = str(_PACKAGE / "ops")
 
 
-def caller():
-    """Who called the op at work: (file, line, function) of the frames above the engine, innermost first."""
-    frame, found = sys._getframe(1), []
+def frames():
+    """The frames that the op at work was called from, without those of the engine and the ops, innermost first."""
+    frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if file not in _MACHINERY and not file.startswith(_OPS):
-            found.append(
-                (
-                    file,
-                    frame.f_lineno,
-                    frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name,
-                )
-            )
+            yield frame
         frame = frame.f_back
-    return found
+
+
+def caller():
+    """Who called the op at work: (file, line, function) of its `frames`."""
+    return [(f.f_code.co_filename, f.f_lineno, _function(f.f_code)) for f in frames()]
+
+
+def _function(code):
+    return code.co_qualname if sys.version_info >= (3, 11) else code.co_name
 
 
 def _told(frames, most=4):
@@ -69,16 +71,16 @@ class Trace(list):
     def starts(self, op):
         self._started.append(time.perf_counter())
 
-    def ran(self, arguments, out):
+    def ran(self, arguments, options, out):
         seconds = time.perf_counter() - self._started.pop()
-        frames = caller()
-        file, line, _ = frames[0]
+        stack = caller()
+        file, line, _ = stack[0]
         self.append(
             Ran(
                 out.op,
                 _short(file),
                 line,
-                tuple(function for _, _, function in reversed(frames)),
+                tuple(function for _, _, function in reversed(stack)),
                 tuple(a.shape if isinstance(a, Tensor) else None for a in arguments),
                 out.shape,
                 str(out.dtype),
@@ -119,7 +121,7 @@ class _AnomalyWatcher:
     def starts(self, op):
         """Nothing to do before an op."""
 
-    def ran(self, arguments, out):
+    def ran(self, arguments, options, out):
         out.where = caller()
         if not _finite(out) and all(_finite(a) for a in arguments):
             shapes = ", ".join(str(a.shape) if isinstance(a, Tensor) else "a constant" for a in arguments)

@@ -28,6 +28,7 @@ class MultiHeadAttention(Module):
 
     def forward(self, x, memory=None, mask=None, cache=None):
         B, T, C = x.shape
+        #: Every token asks a question, and offers a key and a value | Q = X W_Q,\ K = M W_K,\ V = M W_V
         q = self.heads(self.query(x))
         if memory is not None and cache is not None:
             k, v = cache.once(self, lambda: (self.heads(self.key(memory)), self.heads(self.value(memory))))
@@ -36,7 +37,10 @@ class MultiHeadAttention(Module):
             k, v = self.heads(self.key(source)), self.heads(self.value(source))
             if cache is not None:
                 k, v = cache.extend(self, k, v)
-        return self.out(ops.attention(q, k, v, mask=mask).transpose(0, 2, 1, 3).reshape(B, T, C))
+
+        o = ops.attention(q, k, v, mask=mask)
+        #: What the heads found, side by side, and mixed | Y = [O_1 \ldots O_H]\, W_O
+        return self.out(o.transpose(0, 2, 1, 3).reshape(B, T, C))
 
     def weights(self, x, memory=None, mask=None):
         """How much each token of x looks at each of the memory: (B, H, T, M); rows add up to 1. To be looked at."""

@@ -25,9 +25,12 @@ class Block(Module):
         self.cross, self.dropout = cross, dropout
 
     def forward(self, x, mask=None, memory=None, cache=None, random=None):
+        #: Tokens look at each other, and add what they find to themselves | x = x + \mathrm{Attend}(\mathrm{LN}(x))
         x = x + self.drop(self.attend(self.norm1(x), mask=mask, cache=cache), random)
         if self.cross:
+            #: ... and at the memory, likewise | x = x + \mathrm{Attend}(\mathrm{LN}(x), M)
             x = x + self.drop(self.attend_memory(self.norm_cross(x), memory=memory, cache=cache), random)
+        #: Then each token by itself: a wide layer and back | x = x + W_2\, \mathrm{GELU}(W_1\, \mathrm{LN}(x))
         return x + self.drop(self.mlp(self.norm2(x)), random)
 
     def drop(self, x, random):
