@@ -16,22 +16,31 @@ _FOLDERS = ("annotations", "annotationsDerived")  # the second has flags, famili
 
 
 def read_names(packages, languages):
-    """{language: {emoji without U+FE0F: (name, [keyword, ...])}} from the .tgz of annotations-full and derived-full."""
-    found = {language: {} for language in languages}
-    paths = {f"{folder}/{language}/annotations.json": language for folder in _FOLDERS for language in languages}
+    """{language: {emoji without U+FE0F: (name, [keyword, ...])}} from the .tgz of annotations-full and derived-full.
+
+    English is always read, and stands first; ("all",) reads every locale that names anything.
+    """
+    everything = "all" in languages
+    found = {language: {} for language in ["en", *languages] if language != "all"}
+
+    def wanted(path):
+        folder, _, rest = path.partition("/")
+        language, _, file = rest.partition("/")
+        return folder in _FOLDERS and file == "annotations.json" and (everything or language in found)
+
     for package in packages:
-        for path, content in npm.read(package, paths.__contains__).items():
-            entries = json.loads(content)[path.split("/")[0]].get("annotations", {})
-            for emoji, entry in entries.items():
+        for path, content in npm.read(package, wanted).items():
+            folder, language, _ = path.split("/")
+            names = found.setdefault(language, {})
+            for emoji, entry in json.loads(content)[folder].get("annotations", {}).items():
                 if entry.get("tts"):
-                    keywords = entry.get("default", [])
-                    found[paths[path]][plain(emoji)] = (entry["tts"][0].strip(), [k.strip() for k in keywords])
+                    names[plain(emoji)] = (entry["tts"][0].strip(), [k.strip() for k in entry.get("default", [])])
     for language, names in found.items():
-        if not names:
+        if not names and not everything:
             raise DataError(
-                f"--languages: CLDR has no {language!r}; give its locales, such as en,fr,de,es,zh,ja,ar,hi,sw,ru"
+                f"--languages: CLDR has no {language!r}; give its locales, such as en,fr,de,zh,ja,ar,hi,sw,ru, or: all"
             )
-    return found
+    return {language: names for language, names in found.items() if names}
 
 
 def plain(emoji):

@@ -1,5 +1,6 @@
 """The emoji tool, on small packages of the same layout: no network, no npm."""
 
+import collections
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from data_tools import cldr, emoji, npm
-from minivl.data.shards import DataError, decode_image, read_shards
+from minivl.data.shards import DataError, decode_image, read_shards, shard_paths
 
 EMOJI = {  # code: short name, category, who has drawn it
     "1F415": ("dog", "Animals & Nature", "google twitter"),
@@ -24,6 +25,7 @@ EMOJI = {  # code: short name, category, who has drawn it
     "260E-FE0F": ("phone", "Objects", "google"),
     "1F1EF-1F1F5": ("jp", "Flags", "google twitter"),
 }
+TONES = ("1F468-1F3FB-200D-1F692", "1F468-1F3FF-200D-1F692")  # of the firefighter
 NAMES = {
     "🐕": ("dog", ["animal", "dog", "pet", "puppy"]),
     "🐶": ("dog face", ["animal", "dog", "face", "pet"]),
@@ -31,6 +33,8 @@ NAMES = {
     "☎": ("telephone", ["ok", "phone", "Telephone"]),
     "🐈‍⬛": ("black cat", ["animal", "black", "cat", "pet", "unlucky"]),
     "👨‍🚒": ("man firefighter", ["fire", "truck"]),
+    "👨🏻‍🚒": ("man firefighter: light skin tone", []),
+    "👨🏿‍🚒": ("man firefighter: dark skin tone", []),
     "🇯🇵": ("flag: Japan", ["flag"]),
 }
 FRENCH = {"🐕": ("chien", ["animal"]), "🇯🇵": ("drapeau : Japon", ["drapeau"])}
@@ -51,7 +55,7 @@ def pack(path, files):
 
 
 def colour(vendor, i):
-    return ({"google": 40, "twitter": 90, "apple": 255, "facebook": 255}[vendor], 40 * i, 7, 255)
+    return ({"google": 40, "twitter": 90, "apple": 255, "facebook": 255}[vendor], 30 * i, 7, 255)
 
 
 def annotations(folder, names):
@@ -77,11 +81,18 @@ def packages(tmp_path, monkeypatch):
         }
         for i, (code, (short, category, drawn)) in enumerate(EMOJI.items())
     ]
+    tones = [
+        {"unified": code, "image": code.lower() + ".png", "sheet_x": (n := len(EMOJI) + i) % 3, "sheet_y": n // 3}
+        for i, code in enumerate(TONES)
+    ]
+    for tone in tones:
+        tone |= {"has_img_google": True, "has_img_twitter": tone["unified"] == TONES[1]}
+    art[3]["skin_variations"] = {"1F3FB": tones[0], "1F3FF": tones[1]}
     common = {"emoji.json": json.dumps(art).encode(), "LICENSE": b"The MIT License (MIT)"}
     sheets = {}
     for vendor in ("apple", "facebook", "google", "twitter"):
-        sheet = Image.new("RGBA", (3 * 34, 2 * 34), "black")
-        for i, e in enumerate(art):
+        sheet = Image.new("RGBA", (3 * 34, 3 * 34), "black")
+        for i, e in enumerate([*art, *tones]):
             drawn = e.get(f"has_img_{vendor}", True)
             cell = Image.new("RGBA", (32, 32), colour(vendor if drawn else "apple", i))  # as the real sheets do
             cell.putpixel((0, 0), (0, 0, 0, 0))
@@ -89,8 +100,10 @@ def packages(tmp_path, monkeypatch):
         sheets[f"img/{vendor}/sheets/32.png"] = png(sheet)
     pack(folder / "emoji-datasource-16.0.0.tgz", {**common, **sheets})
     for vendor in ("google", "twitter"):
-        pictures = [png(Image.new("RGBA", (64, 64), colour(vendor, i))) for i in range(len(art))]
-        singles = {f"img/{vendor}/64/{e['image']}": picture for e, picture in zip(art, pictures, strict=True)}
+        singles = {
+            f"img/{vendor}/64/{e['image']}": png(Image.new("RGBA", (64, 64), colour(vendor, i)))
+            for i, e in enumerate([*art, *tones])
+        }
         pack(folder / f"emoji-datasource-{vendor}-16.0.0.tgz", {**common, **singles})
     plain, derived = dict(list(NAMES.items())[:4]), dict(list(NAMES.items())[4:])
     for package, kind, names in (
@@ -128,7 +141,8 @@ def test_both_vendors_with_names_and_licences(packages, tmp_path, size):
     out = tmp_path / "out"
     assert run("--out", out, "--from", packages, "--size", size, "--languages", "en,fr") == 0
     google, twitter = (list(read_shards(out / vendor, strict=True)) for vendor in ("google", "twitter"))
-    assert [e.key for e in google] == ["google-" + code.lower() for code in EMOJI]
+    keys = [f"google-{code.lower().removesuffix('-fe0f')}" for code in EMOJI]  # sources disagree on U+FE0F
+    assert [e.key for e in google] == keys and "google-260e" in keys
     names = [e.info["short_name"] for e in twitter]
     assert names == ["dog", "dog_face", "black_cat", "male-firefighter", "jp"]  # there is no phone
     assert google[0].captions == ["dog", "animal, pet", "dog, puppy"]  # the keyword without partner goes with the name
@@ -139,12 +153,12 @@ def test_both_vendors_with_names_and_licences(packages, tmp_path, size):
         "name": "dog",
         "short_name": "dog",
         "unicode": "1F415",
-        "captions": {"en": google[0].captions, "fr": ["chien", "chien, animal"]},
+        "translations": {"fr": ["chien", "chien, animal"]},
         "vendor": "google",
         "concept": "dog",
         "split": cldr.split("dog"),
     }
-    assert list(google[1].info["captions"]) == ["en"]
+    assert google[1].info["translations"] == {}
     for vendor, examples in (("google", google), ("twitter", twitter)):
         for example in examples:
             picture = decode_image(example.image)
@@ -158,6 +172,20 @@ def test_both_vendors_with_names_and_licences(packages, tmp_path, size):
     assert all(licence in text for licence in licences)
     about = json.loads((out / "dataset.json").read_text("utf-8"))
     assert about["google"]["licence"] == "Apache-2.0" and about["twitter"]["licence"] == "CC-BY-4.0"
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_skin_tones_are_pictures_of_their_own_in_the_split_of_their_emoji(packages, tmp_path, size):
+    assert run("--out", tmp_path, "--from", packages, "--size", size, "--skin-tones") == 0
+    for vendor, drawn in (("google", TONES), ("twitter", TONES[1:])):
+        examples = {e.info["unicode"]: e for e in read_shards(tmp_path / vendor, strict=True)}
+        assert list(examples)[4 : 4 + len(drawn)] == list(drawn) and not (set(TONES) - set(drawn)) & set(examples)
+        for code in drawn:
+            picture, number = decode_image(examples[code].image), len(EMOJI) + TONES.index(code)
+            assert examples[code].key == f"{vendor}-{code.lower()}"
+            assert picture.size == (size, size) and picture.getpixel((5, 5)) == colour(vendor, number)[:3]
+            assert [examples[code].info[k] for k in ("concept", "label")] == ["firefighter", "People & Body"]
+    assert examples[code].captions == ["man firefighter: dark skin tone"]
 
 
 def test_other_vendors_art_is_never_read(packages, tmp_path, monkeypatch):
@@ -184,7 +212,9 @@ def test_the_same_bytes_twice_and_nothing_is_made_twice(packages, tmp_path, monk
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "a").iterdir()} == before
     assert run("--out", tmp_path / "a", "--from", packages, "--languages", "fr") == 0
     (example, *_) = read_shards(tmp_path / "a" / "google", strict=True)
-    assert example.captions[0] == "dog" and list(example.info["captions"]) == ["fr"]
+    assert example.captions[0] == "dog" and list(example.info["translations"]) == ["fr"]
+    assert run("--out", tmp_path / "a", "--from", packages, "--languages", "all") == 0  # en, fr and xx, which is empty
+    assert [list(e.info["translations"]) for e in read_shards(tmp_path / "a" / "twitter")][::4] == [["fr"], ["fr"]]
 
 
 def test_goes_on_after_a_stop(packages, tmp_path, monkeypatch, capsys):
@@ -307,6 +337,71 @@ def test_variants_share_a_concept(concept, names):
 def test_joined_forms_share_the_concept_of_what_they_are_made_from():
     assert cldr.concept("🐈‍⬛", NAMES) == cldr.concept("🐈", NAMES) == "cat"
     assert cldr.concept("👨‍🚒", NAMES) == "firefighter"
+
+
+PERSON, BABY, OLD = 0x1F9D1, 0x1F476, 0x1F9D3
+WITHOUT_GENDER = {  # man, woman, boy, girl, child -> person; old man, old woman -> older person; prince, princess; ...
+    **dict.fromkeys((0x1F468, 0x1F469, 0x1F466, 0x1F467, 0x1F9D2), PERSON),
+    **dict.fromkeys((0x1F474, 0x1F475), OLD),
+    **dict.fromkeys((0x1F934, 0x1F478), 0x1FAC5),
+    **dict.fromkeys((0x1F930, 0x1FAC3), 0x1FAC4),
+    **dict.fromkeys((0x1F46B, 0x1F46C), 0x1F46D),
+    0x1F57A: 0x1F483,
+}
+IGNORED = {*range(0x1F3FB, 0x1F400), 0xFE0F, 0x2640, 0x2642, 0x27A1}  # skin tones, gender signs, facing right
+
+
+def variant_class(unicode):
+    """What all variants of an emoji share, found by its code points alone, where `cldr.concept` goes by names."""
+    parts = [part.strip("-").split("-") for part in unicode.split("200D")]  # U+200D joins
+    codes = [
+        [WITHOUT_GENDER.get(c, c) for part in parts[k] if (c := int(part, 16)) not in IGNORED]
+        for k in range(len(parts))
+    ]
+    codes = [tuple(part) for part in codes if part]
+    if not codes:
+        return unicode  # a skin tone by itself
+    if codes == [(0x1FAF1,), (0x1FAF2,)]:
+        return (0x1F91D,)  # two hands of two skin tones: a handshake
+    if codes[0] != (PERSON,) and codes[0] != (OLD,):
+        return codes[0]  # 🐈‍⬛ -> 🐈
+    together = [part for part in codes if part in ((PERSON,), (OLD,), (BABY,))]
+    rest = tuple(part for part in codes if part not in together)
+    return ("people", *rest) if len(together) > 1 else tuple(codes)  # 👨‍🚒, 👩🏻‍🚒 -> 🧑‍🚒
+
+
+def crossing(examples):
+    """Classes of variants that lie in more than one split, with their names."""
+    classes = collections.defaultdict(list)
+    for example in examples:
+        classes[variant_class(example.info["unicode"])].append(example)
+    return {
+        name: [(e.info["name"], e.info["split"]) for e in some]
+        for name, some in classes.items()
+        if len({e.info["split"] for e in some}) > 1
+    }
+
+
+def test_the_rule_for_variants_itself():
+    same = [("1F468-1F3FB-200D-1F692", "1F9D1-200D-1F692"), ("1F3C3-1F3FB-200D-2640-FE0F-200D-27A1-FE0F", "1F3C3")]
+    same += [("1F408-200D-2B1B", "1F408"), ("1F478-1F3FF", "1F934"), ("270B-1F3FD", "270B")]
+    assert all(variant_class(a) == variant_class(b) for a, b in same)
+    different = ["1F468-200D-1F692", "1F468", "1F408", "1F478", "1F468-200D-1F33E", "1F475"]
+    assert len({variant_class(code) for code in different}) == len(different)
+
+
+@pytest.mark.slow
+def test_no_variant_of_any_real_emoji_is_in_another_split(tmp_path):
+    """On the whole set, skin tones and all; fetches 36 MB."""
+    try:
+        emoji.make(tmp_path, cache=os.environ.get("MINIVL_DOWNLOADS", tmp_path / "downloads"), skin_tones=True)
+    except DataError as error:
+        pytest.skip(f"the packages cannot be fetched: {error}")
+    examples = list(read_shards([*shard_paths(tmp_path)], strict=True))
+    assert len(examples) == 7572 and len({e.key for e in examples}) == 7572
+    assert not crossing(examples)
+    assert {e.info["split"] for e in examples} == {"train", "validation", "test"}
+    assert len({e.info["label"] for e in examples}) == 10 and len({e.info["subcategory"] for e in examples}) == 99
 
 
 def test_splits_are_fixed_and_about_eight_to_one_to_one():
