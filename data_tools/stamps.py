@@ -5,11 +5,17 @@
     python -m data_tools.stamps --out stamps --size 224 --languages de,fr,ja
 
 It writes WebDataset shards stamps/stamps-*.tar, dataset.json and LICENSES.txt. An example has the picture
-(transparent), the English sentence, and JSON: label (the first folder: animals, food, ...), subcategory (the whole path), name
-("horse", where the sentence is no more than "A horse."), style (photograph or drawing), translations (the sentence by
-language), objects (the one thing, its box, and its mask out of the picture's transparency), path, concept, split.
-Stamps of the same thing lie in the same split. What was fetched stays in stamps/downloads, and a finished set is not
-made twice: after an interruption, give the same command again.
+(transparent), the English sentence, and JSON:
+
+    label, subcategory    the first folder (animals, food, ...), all folders (animals/mammals/rodents)
+    name, concept         "horse", where the sentence is no more than "A horse."; what stamps of one thing share
+    style                 photograph or drawing
+    translations          the sentence by language
+    objects               the one thing: its box, and its mask out of the picture's transparency
+    path, split           stamps of the same concept lie in the same split
+
+What was fetched stays in stamps/downloads, and a finished set is not made twice: after an interruption, give the same
+command again.
 
 The stamps are free software under the GPL, version 2 or later. They are no part of this repository: they are fetched
 when they are asked for.
