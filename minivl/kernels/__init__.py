@@ -46,8 +46,12 @@ def load(name, *, dtype=None, like=None, mode=None, seed=None, defines=None):
 
 
 def wanted(*arrays):
-    """Whether an op on these arrays is to use its kernel: on a GPU always, on the CPU within `on_cpu()`."""
-    return all(_storage(x) in source.STORAGE and (bool(_on_cpu) or on_gpu(x)) for x in arrays)
+    """Whether an op on these arrays is to use its kernel: on a GPU always, on the CPU within `on_cpu()`.
+
+    Numbers that are not whole must be of a dtype that kernels know.
+    """
+    known = all(x.dtype.kind in "biu" or _storage(x) in source.STORAGE for x in arrays)
+    return known and all(bool(_on_cpu) or on_gpu(x) for x in arrays)
 
 
 @contextlib.contextmanager

@@ -5,16 +5,18 @@
 
 Tokens come in G groups of T. An expert takes S of each group, its capacity; what comes later is dropped and gets 0, so
 that only the residual stream carries it on. Nothing is left to chance: of equal logits the lower expert wins, of tokens
-that want the same expert the earlier, and all first choices queue before all second ones.
+that want the same expert the earlier, and all first choices queue before all second ones. Kernels: moe.cu.
 
 Shazeer et al. 2017, arXiv 1701.06538; Lepikhin et al. 2021 (GShard), arXiv 2006.16668; Fedus et al. 2022 (Switch),
 arXiv 2101.03961; Riquelme et al. 2021 (V-MoE), arXiv 2106.05974.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from .. import kernels
 from ..array import array_module
 from ..tensor import Tensor, op
 from .matmul import _rows
@@ -37,6 +39,8 @@ def top_k(scores, k):
     if scores.ndim < 1 or not 1 <= k <= scores.shape[-1]:
         raise ValueError(f"top_k: k is {k}, must be from 1 to the {scores.shape[-1:]} scores of a row")
     xp = array_module(scores)
+    if kernels.wanted(scores):
+        return _launch_top_k(xp, scores, k)
     downwards = xp.where(scores == scores, -scores, xp.inf)
     return xp.argsort(downwards, axis=-1, kind="stable")[..., :k].astype(np.int32)
 
@@ -44,15 +48,21 @@ def top_k(scores, k):
 def expert_slots(experts, E, capacity, order=None, wanted=None):
     """Gives every choice its place in the queue of its expert, and drops those beyond the capacity.
 
-    experts    (G, T, K) integers below E, each token's first choice first
+    experts    (G, T, K) integers below E, each token's first choice first. Not looked at on a GPU, which would have to
+               be waited for: there, others are dropped
     capacity   S: how many choices one expert takes of one group
     order      (G, T): the numbers of the tokens in the order in which they queue; None: as they stand. Batch
                prioritised routing (V-MoE) has the most certain first: top_k(gates.max(-1), T)
     wanted     (G, T, K) booleans: choices that are False take no place; None: all do
     ->         Routing
     """
-    _check_experts(experts, E, capacity)
-    xp, (G, T, K) = array_module(experts), experts.shape
+    xp, (G, T, K) = array_module(experts), _check_experts(experts, E, capacity)
+    if kernels.wanted(experts):
+        return _launch_slots(xp, experts, E, capacity, order, wanted)
+    if experts.size and not (int(experts.min()) >= 0 and int(experts.max()) < E):
+        raise IndexError(
+            f"expert_slots: experts from {int(experts.min())} to {int(experts.max())}, must be in 0 to {E - 1}"
+        )
     order = xp.broadcast_to(xp.arange(T), (G, T)) if order is None else order
     queue = xp.take_along_axis(experts, order[..., None], axis=1)
     queue = queue.swapaxes(1, 2).reshape(G, K * T, 1)  # all first choices, then all second ones
@@ -74,12 +84,9 @@ def expert_slots(experts, E, capacity, order=None, wanted=None):
 def _check_experts(experts, E, capacity):
     if experts.ndim != 3 or experts.dtype.kind not in "iu":
         raise ValueError(f"expert_slots: experts must be integers (G, T, K), got {experts.dtype} {experts.shape}")
-    if experts.size and not (int(experts.min()) >= 0 and int(experts.max()) < E):
-        raise IndexError(
-            f"expert_slots: experts from {int(experts.min())} to {int(experts.max())}, must be in 0 to {E - 1}"
-        )
     if capacity < 1:
         raise ValueError(f"expert_slots: capacity is {capacity}, must be at least 1")
+    return experts.shape
 
 
 @op
@@ -91,6 +98,8 @@ def gates(logits, experts, *, renormalise=True):
     would be 1, and nothing would tell the router what its choice was worth.
     """
     xp = array_module(logits)
+    if kernels.wanted(logits):
+        return _launch_gates(xp, logits, experts, renormalise)
     chosen = xp.take_along_axis(logits, experts, axis=-1)
     p = _softmax(xp, chosen if renormalise else logits)
     g = p if renormalise else xp.take_along_axis(p, experts, axis=-1)
@@ -133,17 +142,24 @@ def combine(y, gates, *, routing):
     _check_routing("combine", "gates", gates.shape, routing.slots.shape)
     xp = array_module(y)
 
+    def derivative(d):
+        if kernels.wanted(y):
+            return _launch_combine_backward(xp, d, y, gates, routing)
+        return _to_slots(d, routing, gates), dgates(d)
+
     def dgates(d):
         kept = routing.slots >= 0
         dots = (_rows(y)[routing.slots] * d[:, :, None]).sum(-1)  # slot -1 is the last: not kept
         return xp.where(kept, dots, 0)
 
-    return _to_tokens(y, routing, gates), lambda d: (_to_slots(d, routing, gates), dgates(d))
+    return _to_tokens(y, routing, gates), derivative
 
 
 def _to_slots(x, routing, gates=None):
     """(G, T, C) -> (E, G, S, C): what fills each slot, times its gate."""
     xp, K = array_module(x), routing.slots.shape[-1]
+    if kernels.wanted(x) and gates is None:
+        return _launch_to_slots(xp, x, routing)
     filled = routing.choices >= 0
     choices = routing.choices[filled]
     out = xp.zeros((*filled.shape, x.shape[-1]), x.dtype)
@@ -155,6 +171,8 @@ def _to_slots(x, routing, gates=None):
 def _to_tokens(y, routing, gates=None):
     """(E, G, S, C) -> (G, T, C): the sum of each token's slots, first choice first, times its gates."""
     xp, slots = array_module(y), routing.slots
+    if kernels.wanted(y):
+        return _launch_to_tokens(xp, y, routing, gates)
     rows = _rows(y)
     out = xp.zeros((*slots.shape[:2], y.shape[-1]), y.dtype)
     for k in range(slots.shape[-1]):
@@ -189,3 +207,85 @@ def load_balance(logits, first):
         return d * scale * (weighted - p * weighted.sum(-1, keepdims=True)), None
 
     return xp.asarray(weighted.sum() * scale), derivative
+
+
+# ---- the same by kernels ---------------------------------------------------------------------------------------------
+
+
+def _launch_top_k(xp, scores, k):
+    rows, experts = xp.ascontiguousarray(_rows(scores)), xp.empty((*scores.shape[:-1], k), np.int32)
+    if experts.size:
+        kernels.load("moe", like=rows).moe_top_k(*_a_warp_each(rows), (rows, experts, *rows.shape, k))
+    return experts
+
+
+def _launch_slots(xp, experts, E, capacity, order, wanted):
+    (G, T, K), S = experts.shape, capacity
+    slots, choices = xp.empty((G, T, K), np.int32), xp.empty((E, G, S), np.int32)
+    if choices.size:
+        experts = xp.ascontiguousarray(experts, dtype=np.int32)
+        order = None if order is None else xp.ascontiguousarray(order, dtype=np.int32)
+        wanted = None if wanted is None else xp.ascontiguousarray(wanted)
+        threads = min(1024, 32 * -(-max(1, K * T) // 32))
+        arguments = (experts, order, wanted, slots, choices, T, K, E, S)
+        kernels.load("moe").moe_slots((E, G), threads, arguments)
+    return Routing(slots, choices)
+
+
+def _launch_gates(xp, logits, experts, renormalise):
+    k, (rows, E), K = kernels.load("moe", like=logits), _rows(logits).shape, experts.shape[-1]
+    logits, experts = xp.ascontiguousarray(logits), xp.ascontiguousarray(experts, dtype=np.int32)
+    g = xp.empty(experts.shape, logits.dtype)
+    size = rows, E, K, renormalise
+    if g.size:
+        k.moe_gates_forward(*_a_warp_each(logits), (logits, experts, g, *size))
+
+    def derivative(d):
+        dlogits = xp.empty(logits.shape, logits.dtype)
+        if dlogits.size:
+            k.moe_gates_backward(*_a_warp_each(logits), (logits, experts, xp.ascontiguousarray(d), dlogits, *size))
+        return dlogits, None
+
+    return g, derivative
+
+
+def _launch_to_slots(xp, x, routing):
+    out, K = xp.empty((*routing.choices.shape, x.shape[-1]), x.dtype), routing.slots.shape[-1]
+    if out.size:
+        x = xp.ascontiguousarray(x)
+        kernels.load("moe", like=x).moe_to_slots(*_a_block_each(out), (x, routing.choices, out, out.shape[-1], K))
+    return out
+
+
+def _launch_to_tokens(xp, y, routing, gates):
+    out, K = xp.empty((*routing.slots.shape[:2], y.shape[-1]), y.dtype), routing.slots.shape[-1]
+    if out.size:
+        y, gates = xp.ascontiguousarray(y), _summed_in(xp, gates, y)
+        k = kernels.load("moe", like=y)
+        k.moe_to_tokens(*_a_block_each(out), (y, gates, routing.slots, out, out.shape[-1], K))
+    return out
+
+
+def _launch_combine_backward(xp, d, y, gates, routing):
+    d, y, g = xp.ascontiguousarray(d), xp.ascontiguousarray(y), _summed_in(xp, gates, y)
+    dy, dgates = xp.empty(y.shape, y.dtype), xp.zeros(g.shape, g.dtype)  # a choice that was dropped has no slot: 0
+    if dy.size:
+        size = y.shape[-1], routing.slots.shape[-1]
+        k = kernels.load("moe", like=y)
+        k.moe_combine_backward(*_a_block_each(dy), (d, y, g, routing.choices, dy, dgates, *size))
+    return dy, dgates
+
+
+def _a_warp_each(rows):
+    """(blocks, threads): eight rows a block."""
+    return -(-math.prod(rows.shape[:-1]) // 8), 256
+
+
+def _a_block_each(rows):
+    """(blocks, threads): 16 bytes of a row a thread, at most eight warps."""
+    return math.prod(rows.shape[:-1]), min(256, 32 * -(-rows.shape[-1] * rows.itemsize // 512))
+
+
+def _summed_in(xp, gates, y):
+    """Gates in the dtype that kernels for y keep sums in."""
+    return None if gates is None else xp.ascontiguousarray(gates, dtype=np.float64 if y.dtype == np.float64 else "f")

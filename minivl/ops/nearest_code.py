@@ -1,8 +1,11 @@
-"""Vector quantisation: which of K codes lies nearest to each vector.   van den Oord et al. 2017, arXiv 1711.00937."""
+"""Vector quantisation: which of K codes lies nearest to each vector.   van den Oord et al. 2017, arXiv 1711.00937.
+
+Kernels: nearest_code.cu.
+"""
 
 import numpy as np
 
-from .. import array
+from .. import array, kernels
 from ..array import array_module, evenly, on_gpu, parallel
 from ..tensor import Tensor
 
@@ -24,7 +27,7 @@ def nearest_code(x, codes):
     if codes.ndim != 2 or not len(codes) or x.ndim < 1 or x.shape[-1] != codes.shape[1]:
         raise ValueError(f"nearest_code: x {x.shape} and codes {codes.shape}: want (..., C) and (K, C), K at least 1")
     leading, x = x.shape[:-1], x.reshape(-1, x.shape[-1])
-    indices, distances = _nearest(x, codes)
+    indices, distances = (_launch if kernels.wanted(x, codes) else _nearest)(x, codes)
     return indices.reshape(leading), distances.reshape(leading)
 
 
@@ -47,4 +50,28 @@ def _nearest(x, codes):
             work(rows)
     else:
         parallel(work, chunks)
+    return indices, distances
+
+
+_BLOCKS = 4 * 132  # that keep a large GPU busy
+
+
+def _launch(x, codes):
+    """The same by kernels. Where rows are few, shares of the codes are searched side by side, so that no core idles."""
+    xp, k = array_module(x), kernels.load("nearest_code", like=x)
+    x, codes = xp.ascontiguousarray(x), xp.ascontiguousarray(codes, dtype=x.dtype)
+    (N, C), K = x.shape, len(codes)
+    indices, distances = xp.empty(N, np.int64), xp.empty(N, x.dtype)
+    if N:
+        summed_in = np.float64 if x.dtype == np.float64 else np.float32
+        tile = 64 if x.dtype == np.float64 else 128
+        rows, most = -(-N // tile), -(-K // tile)
+        shares = min(most, max(1, _BLOCKS // rows))
+        share = tile * -(-most // shares)
+        shares = -(-K // share)
+        half, scores = xp.empty(K, summed_in), xp.empty((shares, N), summed_in)
+        best = xp.empty((shares, N), np.int32)
+        k.nearest_code_norms(-(-K // 8), 256, (codes, half, K, C))
+        k.nearest_code_search((rows, shares), 256, (x, codes, half, scores, best, N, K, C, share))
+        k.nearest_code_finish(-(-N // 8), 256, (x, codes, scores, best, indices, distances, N, K, C, shares))
     return indices, distances

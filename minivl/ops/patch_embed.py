@@ -1,4 +1,7 @@
-"""Patch embedding: a picture is cut into patches, a clip into tubes, and each becomes one token."""
+"""Patch embedding: a picture is cut into patches, a clip into tubes, and each becomes one token.
+
+Kernels: patch_embed.cu.
+"""
 
 import itertools
 import math
@@ -6,7 +9,7 @@ import operator
 
 import numpy as np
 
-from .. import array
+from .. import array, kernels
 from ..array import array_module
 from ..tensor import op
 
@@ -59,7 +62,7 @@ def patch_embed(x, weight, bias=None, *, stride=None, offset=0):
         raise ValueError(f"patch_embed: x {x.shape} has no whole patch of {kernel} from offset {offset}")
     B, C, N = len(x), weight.shape[-1], math.prod(grid)
     matrix = weight.reshape(-1, C)
-    patches = _windows(x, kernel, stride, offset, grid).reshape(B * N, len(matrix))
+    patches = _laid_out(x, kernel, stride, offset, grid).reshape(B * N, len(matrix))
 
     def derivative(d):
         d = d.reshape(B * N, C)
@@ -80,6 +83,13 @@ def _each(n, axes):
     return (operator.index(n),) * axes if hasattr(n, "__index__") else tuple(n)
 
 
+def _laid_out(x, kernel, stride, offset, grid):
+    """Every patch, its numbers side by side: (B, *grid, 3, *kernel), copied."""
+    if kernels.wanted(x):
+        return _launch_lay_out(x, kernel, stride, offset, grid)
+    return array_module(x).ascontiguousarray(_windows(x, kernel, stride, offset, grid))
+
+
 def _windows(x, kernel, stride, offset, grid):
     """A view (B, *grid, 3, *kernel): nothing is copied."""
     steps = x.strides[2:]
@@ -93,6 +103,8 @@ def _windows(x, kernel, stride, offset, grid):
 
 def _put_back(dpatches, x, kernel, stride, offset, grid):
     """Adds each patch's gradient to the pixels that it was cut from: one addition for each place in a patch."""
+    if kernels.wanted(x):
+        return _launch_put_back(dpatches, x, kernel, stride, offset, grid)
     dx = array_module(x).zeros_like(x)
     axes = len(kernel)
     dpatches = dpatches.reshape(x.shape[0], *grid, x.shape[1], *kernel)
@@ -103,3 +115,32 @@ def _put_back(dpatches, x, kernel, stride, offset, grid):
         )
         dx[(..., *pixels)] += dpatches[(..., *place)]
     return dx
+
+
+# ---- the same by kernels ---------------------------------------------------------------------------------------------
+
+
+def _launch_lay_out(x, kernel, stride, offset, grid):
+    xp, numbers = array_module(x), x.shape[1] * math.prod(kernel)
+    patches = xp.empty((len(x), *grid, x.shape[1], *kernel), x.dtype)
+    if patches.size:
+        threads = min(256, 32 * -(-numbers * x.itemsize // 512))  # 16 bytes each, at most eight warps
+        arguments = (xp.ascontiguousarray(x), patches, *_axes(x, kernel, stride, offset, grid))
+        kernels.load("patch_embed", like=x).patches_forward(patches.size // numbers, threads, arguments)
+    return patches
+
+
+def _launch_put_back(dpatches, x, kernel, stride, offset, grid):
+    xp = array_module(x)
+    dx = xp.empty(x.shape, x.dtype)
+    if dx.size:
+        arguments = (xp.ascontiguousarray(dpatches), dx, dx.size, *_axes(x, kernel, stride, offset, grid))
+        kernels.load("patch_embed", like=x).patches_backward(-(-dx.size // 256), 256, arguments)
+    return dx
+
+
+def _axes(x, kernel, stride, offset, grid):
+    """Channels, then sizes, kernel, stride, offset and grid of three axes; a picture is a clip of one frame."""
+    missing = 5 - x.ndim
+    each = [(x.shape[2:], 1), (kernel, 1), (stride, 1), (offset, 0), (grid, 1)]
+    return x.shape[1], *itertools.chain(*((fill,) * missing + tuple(sizes) for sizes, fill in each))
