@@ -10,15 +10,29 @@ and "check", which looks at every access to memory and names the lines of races,
 import contextlib
 
 from ..array import on_gpu
-from . import cpu, gpu, signature, source
+from . import check, cpu, gpu, signature, source
+from .check import Count
 from .cpu import KernelError, NoCompiler, compiler
 from .source import dtypes, find, shipped
 
-__all__ = ["KernelError", "NoCompiler", "compiler", "dtypes", "find", "load", "on_cpu", "shipped", "wanted"]
+__all__ = [
+    "Count",
+    "KernelError",
+    "NoCompiler",
+    "compiler",
+    "counting",
+    "dtypes",
+    "find",
+    "load",
+    "on_cpu",
+    "shipped",
+    "wanted",
+]
 
 MODES = ("fast", "check")
 _loaded = {}
 _on_cpu = []  # the surrounding `with on_cpu(...)`, innermost last
+_counting = []  # the lists of the surrounding `with counting()`, innermost last
 
 
 def load(name, *, dtype=None, like=None, mode=None, seed=None, defines=None):
@@ -64,6 +78,16 @@ def on_cpu(mode="fast", seed=None):
         _on_cpu.pop()
 
 
+@contextlib.contextmanager
+def counting():
+    """Gives a list that fills with a Count for each line of each launch within, in check mode on the CPU."""
+    _counting.append([])
+    try:
+        yield _counting[-1]
+    finally:
+        _counting.pop()
+
+
 def _storage(x):
     return "bfloat16" if x.dtype.name == "uint16" else x.dtype.name
 
@@ -91,9 +115,12 @@ class Module:
 
     def _library(self, on_gpu):
         if on_gpu not in self._libraries:
-            self._libraries[on_gpu] = (
-                gpu.Library(self.text) if on_gpu else cpu.Library(self.path.stem, self.text, self.signatures, self.seed)
-            )
+            if on_gpu:
+                library = gpu.Library(self.text)
+            else:
+                kind = check.Library if self.mode == "check" else cpu.Library
+                library = kind(self.path.stem, self.text, self.signatures, self.seed)
+            self._libraries[on_gpu] = library
         return self._libraries[on_gpu]
 
 
@@ -115,7 +142,12 @@ class Kernel:
             raise ValueError(f"{self.signature.name}: block {block} is of more than 1024 threads")
         if not 0 <= shared_mem <= _MOST_SHARED:
             raise ValueError(f"{self.signature.name}: shared_mem is {shared_mem} bytes, must be 0 to {_MOST_SHARED}")
-        self.module._library(on_gpu).launch(self.signature, grid, block, values, shared_mem, stream)
+        library = self.module._library(on_gpu)
+        if _counting and not on_gpu and self.module.mode == "check":
+            library.launch(self.signature, grid, block, values, shared_mem, counting=True)
+            _counting[-1].extend(library.counts())
+        else:
+            library.launch(self.signature, grid, block, values, shared_mem, stream)
 
     def _three(self, what, given, most):
         sizes = tuple(given) if isinstance(given, tuple | list) else (given,)

@@ -84,7 +84,7 @@ def _own_files():
 
 
 def _runtime(check):
-    """The runtime, compiled once for all kernels."""
+    """The runtime, compiled once for all kernels; for check mode with check.cpp."""
     text = "".join(f'#include "{name}"\n' for name in RUNTIME if check or name != "check.cpp")
     flags = ("-O2", "-c", *(("-DMINIVL_CHECK",) if check else ()))
     return _compiled("runtime-check" if check else "runtime", text, flags, ".o")
@@ -98,7 +98,8 @@ _DYNAMIC = re.compile(
 )
 _STATIC = re.compile(
     r"(?:\b(?:__align__|alignas)\s*\(\s*(\d+)\s*\)\s*)?(?:\bstatic\s+)?\b__shared__\s+"
-    r"(?:(?:__align__|alignas)\s*\(\s*(\d+)\s*\)\s*)?([\w:<>,\s]*?[\w>])\s+((?:\w+\s*(?:\[[^;]*?\]\s*)*,?\s*)+);"
+    r"(?:(?:__align__|alignas)\s*\(\s*(\d+)\s*\)\s*)?([\w:<>,\s]*?[\w>])\s+"
+    r"(\w+\s*(?:\[[^;]*?\]\s*)*(?:,\s*\w+\s*(?:\[[^;]*?\]\s*)*)*);"
 )
 
 
@@ -143,21 +144,30 @@ class _Launch(ctypes.Structure):
 class Library:
     """The kernels of one text, compiled for the CPU."""
 
+    flags, check = ("-O2",), False
+
     def __init__(self, name, text, found, seed=None):
-        self.name, self.seed = name, seed
-        path = _compiled(name, as_cpp(text, found), ("-O2", "-shared", str(_runtime(check=False))), ".so")
-        self._library = ctypes.CDLL(str(path))
+        self.name, self.seed = name, 0 if seed is None else seed + 1
+        flags = (str(_runtime(self.check)), "-shared", *self.flags)
+        self.path = _compiled(name, as_cpp(text, found), flags, ".so")
+        self._library = ctypes.CDLL(str(self.path))
         self._library.cpu_message.restype = ctypes.c_char_p
         self._lock = threading.Lock()  # one launch at a time: the runtime has one set of fibers
 
-    def launch(self, signature, grid, block, values, shared_mem=0, stream=None):
+    def launch(self, signature, grid, block, values, shared_mem=0, stream=None, counting=False):
         del stream
-        launch = _Launch(grid, block, shared_mem, 0, 0 if self.seed is None else self.seed + 1)
+        launch = _Launch(grid, block, shared_mem, counting, self.seed)
+        with self._lock:
+            self._run(signature, launch, values)
+
+    def _run(self, signature, launch, values):
         memory = [_memory(value) for value in values]
         arguments = (ctypes.c_void_p * len(memory))(*(ctypes.addressof(one) for one in memory))
-        with self._lock:
-            if getattr(self._library, f"launch_{signature.name}")(arguments, ctypes.byref(launch)):
-                raise KernelError(f"{signature.name}: {self._library.cpu_message().decode()}")
+        if getattr(self._library, f"launch_{signature.name}")(arguments, ctypes.byref(launch)):
+            raise KernelError(f"{signature.name}: {self._told(self._library.cpu_message().decode())}")
+
+    def _told(self, message):
+        return message
 
 
 def _memory(value):

@@ -134,14 +134,13 @@ static void enter(int t);
 
 void fail(Here here, const char* format, ...) {
     if (!failed) {
-        int at = 0;
-        if (here.file) at += snprintf(message, sizeof message, "%s:%d: ", here.file, here.line);
-        if (current >= 0)
-            at += snprintf(message + at, sizeof message - at, "block (%u, %u, %u) thread (%u, %u, %u): ", blockIdx.x,
-                           blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+        int at = here.file ? snprintf(message, sizeof message, "%s:%d: ", here.file, here.line) : 0;
         va_list values;
         va_start(values, format);
-        vsnprintf(message + at, sizeof message - at, format, values);
+        at += vsnprintf(message + at, sizeof message - at, format, values);
+        if (current >= 0)
+            snprintf(message + at, sizeof message - at, "; block (%u, %u, %u) thread (%u, %u, %u)", blockIdx.x,
+                     blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
         va_end(values);
     }
     failed = true;
@@ -427,8 +426,8 @@ int run(void (*kernel_)(void**), void** arguments_, const Launch* launch) {
         spoil_shared(launch->dynamic_shared);
         check_block(dynamic_memory, launch->dynamic_shared, threads);
         run_block();
+        check_block_end();
     }
-    check_end();
     free(dynamic_memory);
     return failed;
 }

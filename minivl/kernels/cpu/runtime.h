@@ -21,8 +21,9 @@ struct Vec3 {
 struct Here {
     int line;
     const char* file;
+    static constexpr Here now(int line = __builtin_LINE(), const char* file = __builtin_FILE()) { return {line, file}; }
 };
-#define HERE cpu::Here{__builtin_LINE(), __builtin_FILE()}
+#define HERE cpu::Here::now()
 
 // What Python hands over for one launch: the same fields in the same order as `_Launch` in cpu.py.
 struct Launch {
@@ -75,7 +76,7 @@ void check_block(char* dynamic, size_t dynamic_bytes, int threads);
 void check_barrier();
 void check_warp_fence(int warp, unsigned lanes);
 void check_memory_fence();
-void check_end();
+void check_block_end();
 #else
 inline void touch(const void*, int, Access, Here) {}
 inline void check_launch(const Launch*, char*, size_t) {}
@@ -83,7 +84,7 @@ inline void check_block(char*, size_t, int) {}
 inline void check_barrier() {}
 inline void check_warp_fence(int, unsigned) {}
 inline void check_memory_fence() {}
-inline void check_end() {}
+inline void check_block_end() {}
 #endif
 
 template <class To, class From>

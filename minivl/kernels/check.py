@@ -1,0 +1,143 @@
+"""Check mode: the same launch, with every access to memory looked at and, if asked for, counted.
+
+What there is to find is told in cpu/check.cpp. Here the arrays are put where an access beyond their end meets nothing,
+and addresses of code become lines of the .cu file.
+"""
+
+import ctypes
+import dataclasses
+import functools
+import re
+import shutil
+import subprocess
+
+import numpy as np
+
+from . import cpu
+
+_GAP = 1 << 12  # bytes between two arrays: an overrun of up to so many is reported as one of the right array
+_CODE = re.compile(r"\[code (0x[0-9a-f]+)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """What one line of a kernel asked of memory.
+
+    requests        instructions, each of up to 32 lanes of a warp
+    accesses        the lanes in them
+    transactions    sectors of 32 bytes of global memory; in shared memory, passes over its banks
+    ideal           the fewest transactions that could have moved the same bytes
+    """
+
+    place: str  # file:line
+    space: str  # 'global' or 'shared'
+    kind: str  # 'read' or 'write'
+    accesses: int
+    requests: int
+    transactions: int
+    ideal: int
+
+
+class Library(cpu.Library):
+    """The kernels of one text, compiled for check mode."""
+
+    # The libraries are named one by one so that the sanitizer's own is left out: check.cpp stands in for it.
+    flags = ("-O1", "-g", "-DMINIVL_CHECK", "-fsanitize=thread", "-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc")
+    check = True
+
+    def __init__(self, *arguments):
+        if "clang" in str(cpu.compiler()):
+            self.flags += ("-mllvm", "-tsan-instrument-func-entry-exit=0")
+        else:  # scalar replacement would split one access of 16 bytes into four before it is looked at
+            self.flags += ("-fno-tree-sra", "--param=tsan-instrument-func-entry-exit=0")
+        super().__init__(*arguments)
+        self._library.cpu_buffer.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_int,
+        ]
+        self._library.cpu_counted.restype = ctypes.c_char_p
+        self._lines = functools.cache(self._line)
+
+    def _run(self, signature, launch, values):
+        arrays = _Arrays(signature, values)
+        self._library.cpu_forget_buffers()
+        for name, copy, constant, grain in arrays.buffers:
+            self._library.cpu_buffer(copy.ctypes.data, copy.nbytes, name, constant, grain)
+        super()._run(signature, launch, arrays.values)
+        arrays.copy_back()
+
+    def counts(self):
+        """A Count for each line of the last launch, which was one with counting."""
+        found, i = {}, 0
+        while line := self._library.cpu_counted(i):
+            place, space, kind, *numbers = line.decode().split("\t")
+            key = (self._told(place), space, kind)
+            found[key] = np.add(found.get(key, 0), [int(n) for n in numbers])
+            i += 1
+        return [Count(*key, *map(int, numbers)) for key, numbers in sorted(found.items())]
+
+    def _told(self, message):
+        return _CODE.sub(lambda code: self._lines(code[1]), message)
+
+    def _line(self, code):
+        """The file and line of an address of code: of the innermost function that is in a .cu or .cuh file."""
+        if not shutil.which("addr2line"):
+            return f"{self.name} (for the line, install binutils)"
+        words = ["addr2line", "-i", "-e", str(self.path), code]
+        frames = subprocess.run(words, capture_output=True, text=True).stdout.splitlines()
+        for frame in frames:
+            file, _, line = frame.split(" ")[0].rpartition(":")
+            if file.endswith((".cu", ".cuh")):
+                return f"{file.rpartition('/')[2]}:{line}"
+        return self.name
+
+
+class _Arrays:
+    """Copies of a launch's arrays with gaps between them. Arrays that overlap share a copy, as they share memory."""
+
+    def __init__(self, signature, values):
+        self.values, self.buffers, self._copies = list(values), [], []
+        named = []  # (where it is in values, its name, the array, const)
+        for i, (parameter, value) in enumerate(zip(signature.parameters, values, strict=True)):
+            if isinstance(value, np.ndarray):
+                named.append(((i,), parameter.name, value, parameter.const))
+            elif isinstance(value, list):
+                self.values[i] = list(value)
+                named += [((i, j), f"{parameter.name}[{j}]", one, parameter.const) for j, one in enumerate(value)]
+        named = sorted((one for one in named if one[2].size), key=lambda one: one[2].ctypes.data)
+        together = []
+        for one in named:
+            begin, end = one[2].ctypes.data, one[2].ctypes.data + one[2].nbytes
+            if together and begin < together[-1][1]:
+                together[-1][1] = max(together[-1][1], end)
+                together[-1][2].append(one)
+            else:
+                together.append([begin, end, [one]])
+        for begin, end, members in together:
+            self._copy(begin, end - begin, members)
+
+    def _copy(self, begin, size, members):
+        """One copy of `size` bytes from address `begin`, in which each of `members` lies as it did."""
+        memory = np.empty(size + 2 * _GAP + 512, np.uint8)
+        at = _GAP + (begin - memory.ctypes.data - _GAP) % 512  # as well aligned as before, and no better
+        copy = memory[at : at + size]
+        ctypes.memmove(copy.ctypes.data, begin, size)
+        name = " = ".join(dict.fromkeys(name for _, name, _, _ in members))
+        grain = min(min(array.itemsize for _, _, array, _ in members), 4)
+        self.buffers.append((name.encode(), copy, all(const for *_, const in members), grain))
+        self._copies.append((begin, copy))
+        for where, _, array, _ in members:
+            offset = array.ctypes.data - begin
+            mapped = copy[offset : offset + array.nbytes].view(np.uint8)
+            if len(where) == 1:
+                self.values[where[0]] = mapped
+            else:
+                self.values[where[0]][where[1]] = mapped
+
+    def copy_back(self):
+        for (begin, copy), (_, _, constant, _) in zip(self._copies, self.buffers, strict=True):
+            if not constant:
+                ctypes.memmove(begin, copy.ctypes.data, copy.nbytes)

@@ -1,0 +1,67 @@
+"""Transactions as counted by check mode, against the same numbers worked out on paper."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minivl import kernels
+
+pytestmark = pytest.mark.skipif(kernels.compiler() is None, reason="there is no C++ compiler here")
+PATTERNS = Path(__file__).parent / "cu" / "patterns.cu"
+
+
+def counted(kernel, grid, block, *arguments, shared_mem=0):
+    """{(space, kind): [Count, ...]} of one launch, in the order of the lines."""
+    found = {}
+    with kernels.counting() as counts:
+        getattr(kernels.load(PATTERNS, mode="check"), kernel)(grid, block, arguments, shared_mem=shared_mem)
+    for count in counts:
+        found.setdefault((count.space, count.kind), []).append(count)
+    return found
+
+
+def f(n):
+    """So many floats from the begin of a sector."""
+    memory = np.zeros(n + 128, np.float32)
+    begin = -memory.ctypes.data % 512 // 4
+    return memory[begin : begin + n]
+
+
+@pytest.mark.parametrize(("stride", "sectors"), [(0, 1), (1, 4), (2, 8), (8, 32), (33, 32)])
+def test_sectors_of_a_strided_read(stride, sectors):
+    found = counted("strided", 3, 64, f(192 * 33 + 1), f(192), stride)
+    (read,), (write,) = found["global", "read"], found["global", "write"]
+    assert (read.accesses, read.requests, read.transactions) == (192, 6, 6 * sectors)
+    assert read.ideal == 6 * (1 if stride == 0 else 4)
+    assert (write.requests, write.transactions, write.ideal) == (6, 24, 24)
+    assert read.place == write.place == "patterns.cu:8"
+
+
+def test_16_bytes_are_one_request():
+    found = counted("four_at_once", 1, 64, f(256), f(256))
+    for kind in ("read", "write"):
+        assert [(c.requests, c.transactions, c.ideal) for c in found["global", kind]] == [(2, 32, 32)] * 2
+        assert [c.place for c in found["global", kind]] == ["patterns.cu:13", "patterns.cu:14"]
+
+
+@pytest.mark.parametrize(("kernel", "passes"), [("transposed", 32), ("transposed_padded", 1)])
+def test_conflicts_of_banks(kernel, passes):
+    found = counted(kernel, 1, (32, 32), f(1024), f(1024))
+    (read,), (write,) = found["shared", "read"], found["shared", "write"]
+    assert (read.requests, read.transactions, read.ideal) == (32, 32 * passes, 32)
+    assert (write.requests, write.transactions, write.ideal) == (32, 32, 32)
+
+
+@pytest.mark.parametrize(("padding", "passes"), [(0, 16), (8, 4)])
+def test_conflicts_of_ldmatrix(padding, passes):
+    found = counted("matrices", 1, 32, f(32), padding, shared_mem=16 * (32 + padding) * 2)
+    (read,) = found["shared", "read"]
+    assert (read.accesses, read.requests, read.transactions, read.ideal) == (32, 1, passes, 4)
+
+
+def test_nothing_is_counted_outside_and_in_fast_mode():
+    with kernels.counting() as counts:
+        kernels.load(PATTERNS).strided(1, 32, (f(32), f(32), 1))
+    kernels.load(PATTERNS, mode="check").strided(1, 32, (f(32), f(32), 1))
+    assert counts == []
