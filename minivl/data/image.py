@@ -130,13 +130,16 @@ _INK, _PAPER, _FAINT = (24, 24, 27), (255, 255, 255), (113, 113, 122)
 _UNLIT = (64, 64, 92)  # what `heat` makes of white where nobody looks
 
 
-def contact_sheet(pictures, titles=None, *, columns=6, tile=128, heading=None, colours=None, text_size=13, lines=3):
+def contact_sheet(
+    pictures, titles=None, *, columns=6, tile=128, heading=None, colours=None, text_size=13, lines=3, font=None
+):
     """Pictures in rows, each with its title below it, wrapped to its width.   ->  Pillow, RGB
 
     pictures   Pillow pictures of any size; each is scaled to fit a square of `tile` pixels
     titles     one string for each picture; a title that needs more than `lines` lines ends in an ellipsis
     heading    a line above everything
     colours    one colour for each title, for instance green where a caption is right and red where it is wrong
+    font       a .ttf file for the titles; the one that comes with Pillow has unaccented Latin letters only
     """
     pictures = list(pictures)
     titles = [""] * len(pictures) if titles is None else list(titles)
@@ -147,7 +150,7 @@ def contact_sheet(pictures, titles=None, *, columns=6, tile=128, heading=None, c
     if not pictures or columns < 1:
         raise ValueError(f"contact_sheet: {len(pictures)} pictures in {columns} columns; both must be at least 1")
 
-    font, pad = ImageFont.load_default(size=text_size), 12
+    font, pad = ImageFont.truetype(font, text_size) if font else ImageFont.load_default(size=text_size), 12
     wrapped = [wrap(title, tile, font, lines) for title in titles]
     line = round(1.35 * text_size)
     columns = min(columns, len(pictures))
