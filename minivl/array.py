@@ -69,6 +69,14 @@ def cupy_installed():
     return importlib.util.find_spec("cupy") is not None
 
 
+def gpu_at_hand():
+    """Whether 'cuda' can be computed on."""
+    try:
+        return cupy_installed() and _cupy() is not None
+    except (ModuleNotFoundError, RuntimeError):
+        return False
+
+
 # ---- cores -----------------------------------------------------------------------------------------------------------
 
 

@@ -64,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
 
 
-# ---- what there is to say ------------------------------------------------------------------------------------------
+# ---- what there is to say --------------------------------------------------------------------------------------------
 
 
 def _parser():
@@ -105,6 +105,7 @@ def _parser():
     sub.add_argument("--out", default="retrieved.png", metavar="FILE", help="the sheet (default: %(default)s)")
 
     _add_import(command)
+    _add_ladder(command)
     command("doctor", doctor, "say what minivl finds on this machine")
     return parser
 
@@ -125,6 +126,18 @@ def _add_train(command):
     )
     sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
     sub.add_argument("--list", action=_ListSettings, nargs=0, help="print all settings and their defaults, and end")
+
+
+def _add_ladder(command):
+    example = "Examples: minivl ladder softmax; minivl ladder report softmax_1_naive"
+    sub = command(
+        "ladder", ladder, "climb from a simple CUDA kernel to a fast one, and see what each rung gains", example
+    )
+    sub.add_argument(
+        "name", metavar="NAME", nargs="?", help="a ladder, or 'report'; without it, all ladders are listed"
+    )
+    sub.add_argument("kernel", metavar="KERNEL", nargs="?", help="after 'report': what its lines ask of memory")
+    sub.add_argument("--device", choices=("cpu", "cuda"), help="cuda times the kernels (default: where there is a GPU)")
 
 
 def _add_evaluate(command):
@@ -189,7 +202,7 @@ class _ListSettings(argparse.Action):
         parser.exit()
 
 
-# ---- commands ------------------------------------------------------------------------------------------------------
+# ---- commands --------------------------------------------------------------------------------------------------------
 
 
 def demo(options):
@@ -323,6 +336,25 @@ def import_(options):
     numbers = sum(array.size for array in found.arrays.values())
     print(f"{found.file}: {found.model}, {found.preset}, {numbers:,} numbers under the names of {found.layout}")
     print(f"wrote {options.out}; next: minivl evaluate {options.out} --data scenes --task retrieval")
+
+
+def ladder(options):
+    from .kernels import KernelError, NoCompiler
+    from .ladder import names, show
+
+    if (options.name == "report") != (options.kernel is not None):
+        raise UsageError("say either: minivl ladder NAME, or: minivl ladder report KERNEL")
+    if options.name is None:
+        lines = names()
+    elif options.kernel:
+        lines = show.report(options.kernel)
+    else:
+        lines = show.climb(options.name, options.device)
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except (KernelError, NoCompiler) as error:
+        raise ValueError(str(error)) from error
 
 
 def doctor(options):

@@ -42,7 +42,17 @@ class Library(cpu.Library):
     """The kernels of one text, compiled for check mode."""
 
     # The libraries are named one by one so that the sanitizer's own is left out: check.cpp stands in for it.
-    flags = ("-O1", "-g", "-DMINIVL_CHECK", "-fsanitize=thread", "-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc")
+    flags = (
+        "-O1",
+        "-gdwarf-4",
+        "-DMINIVL_CHECK",
+        "-fsanitize=thread",
+        "-nodefaultlibs",
+        "-lstdc++",
+        "-lm",
+        "-lc",
+        "-lgcc",
+    )
     check = True
 
     def __init__(self, *arguments):
