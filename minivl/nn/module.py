@@ -44,6 +44,9 @@ class Module:
         """For use: everything in a batch is treated as if it were alone."""
         return self.train(False)
 
+    def before_step(self, done):
+        """What changes as training goes on, `done` of it (0..1) being over: nothing, unless a model says otherwise."""
+
     def after_step(self):
         """What is done to the parameters after each step of the optimiser: nothing, unless a model says otherwise."""
 
