@@ -90,7 +90,7 @@ class Module:
         return {name: tensor.data for name, tensor in self._state()}
 
     def load_state_dict(self, arrays):
-        """Copies `arrays` (name -> array) into parameters and buffers, in their dtype and on their device.
+        """Copies `arrays` (name -> array) into parameters and buffers, in their dtype, order in memory and on their device.
 
         Raises minivl.weights.WeightsError that lists what is missing, unexpected or of another shape; nothing is
         changed then.
@@ -100,7 +100,7 @@ class Module:
         own = dict(self._state())
         match({name: t.shape for name, t in own.items()}, {name: a.shape for name, a in arrays.items()})
         for name, tensor in own.items():
-            tensor.data = to_device(np.array(arrays[name], dtype=tensor.dtype), device_of(tensor.data))
+            tensor.data = to_device(np.array(arrays[name], dtype=tensor.dtype, order="C"), device_of(tensor.data))
 
     def to(self, where):
         """Moves parameters and buffers to a device ('cpu', 'cuda') or into a dtype; returns the module."""
