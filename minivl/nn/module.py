@@ -90,7 +90,7 @@ class Module:
         return {name: tensor.data for name, tensor in self._state()}
 
     def load_state_dict(self, arrays):
-        """Copies `arrays` (name -> array) into parameters and buffers, in their dtype, order in memory and on their device.
+        """Copies `arrays` (name -> array) into parameters and buffers, in their dtype, order and device.
 
         Raises minivl.weights.WeightsError that lists what is missing, unexpected or of another shape; nothing is
         changed then.
