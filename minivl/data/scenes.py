@@ -93,7 +93,7 @@ def scene(seed, split, i, *, counts=COUNTS):
         if split == "held-out" or n == 1 or _kept_for_val(pairs, across) == (split == "val"):
             break
     items = _place(random, pairs, across)
-    return Scene(f"{split}-{seed}-{i:06d}", items, across, backdrop(random))
+    return Scene(f"{split}-{seed}-{i:06d}", items, across, _background(random))
 
 
 def candidates(seed, split, n, *, counts=COUNTS):
@@ -115,11 +115,10 @@ def candidates(seed, split, n, *, counts=COUNTS):
 def redraw(scene, random):
     """Another scene of the same meaning: other places, sizes, shades and background. For the raw pixels' baseline."""
     items = _place(random, [(item.colour, item.shape) for item in scene.items], scene.across)
-    return replace(scene, items=items, background=backdrop(random))
+    return replace(scene, items=items, background=_background(random))
 
 
-def backdrop(random):
-    """Pale colours, at the top and at the bottom."""
+def _background(random):
     return tuple(tuple(map(int, random.integers(_PALE, 256, 3))) for _ in range(2))
 
 
@@ -281,7 +280,7 @@ def _patterns():
 
 # ---- the picture ---------------------------------------------------------------------------------------------
 
-OVERSAMPLE = 4  # shapes are drawn this much larger, then averaged down: smooth edges at 32 pixels
+_OVERSAMPLE = 4  # shapes are drawn this much larger, then averaged down: smooth edges at 32 pixels
 
 
 def draw(scene, size=32):
@@ -291,14 +290,13 @@ def draw(scene, size=32):
     rows = (top + (bottom - top) * down + 0.5).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(np.broadcast_to(rows[:, None], (size, size, 3))))
     for item in scene.items:
-        stencil = Image.new("L", (size * OVERSAMPLE,) * 2)
-        stamp(ImageDraw.Draw(stencil), item, size * OVERSAMPLE)
-        picture.paste(item.rgb, (0, 0), stencil.reduce(OVERSAMPLE))
+        stencil = Image.new("L", (size * _OVERSAMPLE,) * 2)
+        _stamp(ImageDraw.Draw(stencil), item, size * _OVERSAMPLE)
+        picture.paste(item.rgb, (0, 0), stencil.reduce(_OVERSAMPLE))
     return picture
 
 
-def stamp(pen, item, side):
-    """Fills the item's outline on a square of `side` pixels."""
+def _stamp(pen, item, side):
     x, y, r = item.x * side, item.y * side, item.radius * side
     if item.shape in ("circle", "ring"):
         pen.ellipse((x - r, y - r, x + r, y + r), fill=255)

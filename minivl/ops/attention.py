@@ -1,5 +1,9 @@
-"""Attention: each query takes an average of the values, weighted by how well their keys match it."""
+"""Attention: each query takes an average of the values, weighted by how well their keys match it.
 
+On a GPU the kernels of attention.cu and attention_bf16.cu do the work; they hold no scores in memory at all.
+"""
+
+from .. import kernels
 from ..array import array_module, on_gpu, parallel, slices
 from ..tensor import op, unbroadcast
 
@@ -8,7 +12,7 @@ _KEPT = 1 << 16  # scores a head up to which the weights are kept for backward; 
 
 
 @op
-def attention(q, k, v, mask=None, bias=None, scale=None):
+def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
     """softmax(scale q k^T + bias) v, where the mask allows.   Vaswani et al. 2017, arXiv 1706.03762, eq. 1.
 
     q       (B, H, Tq, D)
@@ -16,6 +20,7 @@ def attention(q, k, v, mask=None, bias=None, scale=None):
     mask    boolean, broadcastable to (B, H, Tq, Tk), True = may attend; None: all may
     bias    added to the scores, broadcastable to (B, H, Tq, Tk), with a derivative: learned relative positions
     scale   D^-1/2 unless told otherwise
+    causal  as the mask `causal(Tq, Tk - Tq)`, on top of `mask`; for sequences so long that a table of booleans is much
     ->      (B, H, Tq, D). A query that may attend to nothing gets 0.
 
     Self-attention passes one sequence three times; cross-attention passes text as q, a picture as k and v; causal,
@@ -30,9 +35,17 @@ def attention(q, k, v, mask=None, bias=None, scale=None):
             f"attention: q {q.shape}, k {k.shape}, v {v.shape}: want (B, H, Tq, D) and twice (B, H, Tk, D)"
         )
     scale = D**-0.5 if scale is None else scale
+    if mask is not None and mask.dtype != bool:
+        raise TypeError(f"attention: mask is {mask.dtype}, must be boolean, True = may attend")
+    for name, a in ("mask", mask), ("bias", bias):
+        if a is not None:
+            _stretched(a, full, name)
+    if kernels.wanted(q, k, v) and _has_kernel(q, v, full, scale):
+        return _by_kernels(q, k, v, mask, bias, float(scale), bool(causal))
+    if causal:
+        past = xp.tri(Tq, Tk, Tk - Tq, dtype=bool)
+        mask = past if mask is None else mask & past
     if mask is not None:
-        if mask.dtype != bool:
-            raise TypeError(f"attention: mask is {mask.dtype}, must be boolean, True = may attend")
         mask = _stretched(xp.where(mask, 0, -xp.inf).astype(q.dtype), full, "mask")
     stretched_bias = None if bias is None else _stretched(bias, full, "bias")
 
@@ -132,3 +145,109 @@ def _put_together(parts, bias):
     for _, (index, part) in sorted(parts.items()):  # always in the same order: the same bits
         dbias[index] += part
     return dbias.reshape(bias.shape)
+
+
+# ---- by kernels ------------------------------------------------------------------------------------------------------
+
+
+def _has_kernel(q, v, full, scale):
+    D, sizes = q.shape[3], (*full, *v.shape)
+    return D in (32, 64, 128) and v.shape[3] == D and scale > 0 and min(sizes) > 0 and max(full[:2]) < 1 << 16
+
+
+def _by_kernels(q, k, v, mask, bias, scale, causal):
+    """Output and derivative of `attention`. Sequences lie in memory as (B, T, H, D), the way projections leave them."""
+    xp, (B, H, Tq, D), Tk = array_module(q), q.shape, k.shape[2]
+    run = kernels.load("attention_bf16" if q.dtype.itemsize == 2 else "attention", like=q, defines={"HEAD_WIDTH": D})
+    tile, sums = _Tiles(q.dtype.itemsize, D), xp.float64 if q.dtype.itemsize == 8 else xp.float32
+    q, k, v = (_by_token(a) for a in (q, k, v))
+    bits, tiles, mask_strides = _packed(run, mask, Tk)
+    bias_strides, shape = (0, 0, 0, 0), None if bias is None else bias.shape
+    if bias is not None:
+        bias = xp.ascontiguousarray(_with_four_axes(bias), q.dtype)
+        bias_strides = _strides(bias)
+    given = q, k, v, bits, tiles, bias
+    sizes = H, Tq, Tk, scale, int(causal), *mask_strides, *bias_strides
+    by_queries, by_keys = (-(-Tq // tile.queries), H, B), (-(-Tk // tile.keys), H, B)
+    out, log_sum = xp.empty_like(q), xp.empty((B, H, -(-Tq // 64) * 64), sums)
+    run.attention_forward(by_queries, tile.threads, (*given, out, log_sum, *sizes), shared_mem=tile.forward)
+
+    def derivative(dout):
+        dout, delta = _by_token(dout), xp.empty_like(log_sum)
+        dq, dk, dv = (xp.empty_like(a) for a in (q, k, v))
+        made = *given, out, dout, log_sum, delta, dq, *sizes
+        run.attention_dq(by_queries, tile.threads, made, shared_mem=tile.dq)
+        made = *given, dout, log_sum, delta, dk, dv, *sizes
+        run.attention_dkdv(by_keys, tile.threads_dkdv, made, shared_mem=tile.dkdv)
+
+        def dbias():
+            _, _, each_query, each_key = bias_strides
+            parts = (*(bias.shape[:2] if each_query and each_key else (B, H)), *bias.shape[2:])
+            out = xp.empty(parts, sums)
+            blocks = parts[0] * parts[1]
+            blocks *= -(-Tq // tile.dbias_rows) if each_query else 1
+            blocks *= -(-Tk // tile.dbias_rows) if each_key else 1
+            made = *given, dout, log_sum, delta, out, B, *sizes, *parts[:2]
+            run.attention_dbias(blocks, tile.threads, made, shared_mem=tile.dbias)
+            return unbroadcast(out, bias.shape).reshape(shape)
+
+        dq, dk, dv = (a.transpose(0, 2, 1, 3) for a in (dq, dk, dv))
+        return dq, dk, dv, None, None if bias is None else dbias
+
+    return out.transpose(0, 2, 1, 3), derivative
+
+
+class _Tiles:
+    """How the kernels for numbers of so many bytes and heads of width D cut their work: see the kernels' own text.
+
+    queries, keys    of one block: of the forward pass and dq, and of dkdv; dbias_rows: queries and keys of one of dbias
+    forward, ...     bytes of shared memory
+    """
+
+    def __init__(self, bytes, D):
+        if bytes == 2:
+            self.queries = self.keys = 128
+            self.dbias_rows, self.threads, self.threads_dkdv = 64, 128, 256 if D == 128 else 128
+            rows = 2 * D
+            self.forward = (128 + 64 + 64) * rows
+            self.dq = (2 * 128 + 4 * (32 if D == 128 else 64)) * rows
+            self.dkdv = (2 * 128 + 4 * (32 if D == 64 else 64)) * rows
+            self.dbias = max(4 * 64 * rows, 64 * 65 * 4)
+        else:
+            n = 64 if bytes * D <= 256 else 32
+            self.queries = self.keys = self.dbias_rows = n
+            self.threads = self.threads_dkdv = 256
+            tile, weights = n * (D + 1) * bytes, n * (n + 1) * bytes
+            self.forward = 3 * tile + weights
+            self.dq = self.dkdv = self.dbias = 4 * tile + weights
+
+
+def _by_token(a):
+    """(B, H, T, D) -> contiguous (B, T, H, D): no copy of what a projection made."""
+    return array_module(a).ascontiguousarray(a.transpose(0, 2, 1, 3))
+
+
+def _with_four_axes(a):
+    return a.reshape((1,) * (4 - a.ndim) + a.shape)
+
+
+def _packed(run, mask, Tk):
+    """The mask as the kernels read it: 32 keys in a word, what is in each tile of 64 x 64, and strides in rows."""
+    if mask is None:
+        return None, None, (0, 0, 0)
+    xp = array_module(mask)
+    mask = xp.ascontiguousarray(_with_four_axes(mask))
+    B, H, Q, K = mask.shape
+    bits = xp.empty((B, H, Q, -(-Tk // 32)), xp.uint32)
+    tiles = xp.empty((B, H, -(-Q // 64), -(-Tk // 64)), xp.uint8)
+    run.attention_pack(tiles.size, 256, (mask, bits, tiles, Q, K, Tk))
+    return bits, tiles, (H * Q if B > 1 else 0, Q if H > 1 else 0, int(Q > 1))
+
+
+def _strides(a):
+    """Numbers from one example, head, query and key of a bias to the next; 0 along the axes that it lacks."""
+    strides, size = [], 1
+    for n in reversed(a.shape):
+        strides.insert(0, size if n > 1 else 0)
+        size *= n
+    return tuple(strides)

@@ -1,5 +1,5 @@
-// mma.cuh: the instructions of sm_80 and later that C++ has no word for: asynchronous copies to shared memory, and matrix
-// products on tensor cores. On a GPU they are inline PTX; on the CPU, warp_matrix.cpp does the same in plain loops.
+// mma.cuh: the instructions of sm_80 and later that C++ has no word for: asynchronous copies to shared memory, matrix
+// products on tensor cores, a quick exponential. On a GPU they are inline PTX; on the CPU, warp_matrix.cpp does the same in plain loops.
 //
 // Where the numbers of a product lie, lane l of the warp, g = l / 4, t = l % 4 (row, column):
 //
@@ -44,6 +44,7 @@ static inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigne
 static inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], cpu::Here here = HERE) {
     cpu::mma_tf32(d, a, b, here);
 }
+static inline float fast_exp2(float v) { return exp2f(v); }
 static inline unsigned to_tf32(float v) { return (__float_as_uint(v) + 0x1000u) & 0xffffe000u; }
 
 #else
@@ -108,6 +109,12 @@ __device__ __forceinline__ unsigned to_tf32(float v) {
     unsigned bits;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
     return bits;
+}
+// 2^v in one instruction, to 22 bits; 0 where the result is below the smallest normal float.
+__device__ __forceinline__ float fast_exp2(float v) {
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(v));
+    return power;
 }
 
 #endif
