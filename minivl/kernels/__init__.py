@@ -52,10 +52,11 @@ def load(name, *, dtype=None, like=None, mode=None, seed=None, defines=None):
         raise ValueError(f"mode: got {mode!r}, must be {' or '.join(map(repr, MODES))}")
     if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 1 << 63):
         raise ValueError(f"seed: got {seed!r}, must be a whole number of at least 0, or None")
-    path = find(name)
-    key = (path, path.stat().st_mtime_ns, dtype or "float32", mode, seed, tuple(sorted((defines or {}).items())))
+    # A file of somebody's own may have been edited since; what minivl ships stays as it is.
+    edited = find(name).stat().st_mtime_ns if str(name).endswith(".cu") else None
+    key = (name, edited, dtype or "float32", mode, seed, tuple(sorted(defines.items())) if defines else ())
     if key not in _loaded:
-        _loaded[key] = Module(path, dtype or "float32", mode, seed, key[-1])
+        _loaded[key] = Module(find(name), dtype or "float32", mode, seed, key[-1])
     return _loaded[key]
 
 
@@ -89,7 +90,8 @@ def counting():
 
 
 def _storage(x):
-    return "bfloat16" if x.dtype.name == "uint16" else x.dtype.name
+    name = signature.name_of(x.dtype)
+    return "bfloat16" if name == "uint16" else name
 
 
 class Module:
@@ -150,6 +152,8 @@ class Kernel:
             library.launch(self.signature, grid, block, values, shared_mem, stream)
 
     def _three(self, what, given, most):
+        if type(given) is int and 1 <= given <= most[0]:
+            return given, 1, 1
         sizes = tuple(given) if isinstance(given, tuple | list) else (given,)
         whole = all(hasattr(size, "__index__") for size in sizes)
         if not whole or not 1 <= len(sizes) <= 3 or any(not 1 <= n <= m for n, m in zip(sizes, most, strict=False)):

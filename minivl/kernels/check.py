@@ -110,24 +110,19 @@ class _Arrays:
 
     def __init__(self, signature, values):
         self.values, self.buffers, self._copies = list(values), [], []
-        named = []  # (where it is in values, its name, the array, const)
+        named = []  # (the list it belongs in, its place there, its name, the array, const)
         for i, (parameter, value) in enumerate(zip(signature.parameters, values, strict=True)):
             if isinstance(value, np.ndarray):
-                named.append(((i,), parameter.name, value, parameter.const))
+                named.append((self.values, i, parameter.name, value, parameter.const))
             elif isinstance(value, list):
-                self.values[i] = list(value)
-                named += [((i, j), f"{parameter.name}[{j}]", one, parameter.const) for j, one in enumerate(value)]
-        named = sorted((one for one in named if one[2].size), key=lambda one: one[2].ctypes.data)
-        together = []
-        for one in named:
-            begin, end = one[2].ctypes.data, one[2].ctypes.data + one[2].nbytes
-            if together and begin < together[-1][1]:
-                together[-1][1] = max(together[-1][1], end)
-                together[-1][2].append(one)
-            else:
-                together.append([begin, end, [one]])
-        for begin, end, members in together:
+                copies = self.values[i] = list(value)
+                named += [(copies, j, f"{parameter.name}[{j}]", one, parameter.const) for j, one in enumerate(value)]
+        for begin, end, members in _overlapping([one for one in named if one[3].size]):
             self._copy(begin, end - begin, members)
+        for i, (parameter, value) in enumerate(zip(signature.parameters, self.values, strict=True)):
+            if isinstance(value, list):  # the addresses of the copies are in memory too
+                table = cpu.addresses(value)
+                self._copy(table.ctypes.data, table.nbytes, [(self.values, i, parameter.name, table, True)])
 
     def _copy(self, begin, size, members):
         """One copy of `size` bytes from address `begin`, in which each of `members` lies as it did."""
@@ -135,19 +130,29 @@ class _Arrays:
         at = _GAP + (begin - memory.ctypes.data - _GAP) % 512  # as well aligned as before, and no better
         copy = memory[at : at + size]
         ctypes.memmove(copy.ctypes.data, begin, size)
-        name = " = ".join(dict.fromkeys(name for _, name, _, _ in members))
-        grain = min(min(array.itemsize for _, _, array, _ in members), 4)
-        self.buffers.append((name.encode(), copy, all(const for *_, const in members), grain))
-        self._copies.append((begin, copy))
-        for where, _, array, _ in members:
+        name = " = ".join(dict.fromkeys(name for _, _, name, _, _ in members))
+        grain = min(min(array.itemsize for *_, array, _ in members), 4)
+        constant = all(const for *_, const in members)
+        self.buffers.append((name.encode(), copy, constant, grain))
+        if not constant:
+            self._copies.append((begin, copy))
+        for values, i, _, array, _ in members:
             offset = array.ctypes.data - begin
-            mapped = copy[offset : offset + array.nbytes].view(np.uint8)
-            if len(where) == 1:
-                self.values[where[0]] = mapped
-            else:
-                self.values[where[0]][where[1]] = mapped
+            values[i] = copy[offset : offset + array.nbytes]
 
     def copy_back(self):
-        for (begin, copy), (_, _, constant, _) in zip(self._copies, self.buffers, strict=True):
-            if not constant:
-                ctypes.memmove(begin, copy.ctypes.data, copy.nbytes)
+        for begin, copy in self._copies:
+            ctypes.memmove(begin, copy.ctypes.data, copy.nbytes)
+
+
+def _overlapping(named):
+    """[(begin, end, those of `named` that lie between)], each piece of memory once."""
+    pieces = []
+    for one in sorted(named, key=lambda one: one[3].ctypes.data):
+        begin, end = one[3].ctypes.data, one[3].ctypes.data + one[3].nbytes
+        if pieces and begin < pieces[-1][1]:
+            first, last, members = pieces.pop()
+            pieces.append((first, max(last, end), [*members, one]))
+        else:
+            pieces.append((begin, end, [one]))
+    return pieces

@@ -161,6 +161,7 @@ class Library:
             self._run(signature, launch, values)
 
     def _run(self, signature, launch, values):
+        values = [addresses(value) if isinstance(value, list) else value for value in values]
         memory = [_memory(value) for value in values]
         arguments = (ctypes.c_void_p * len(memory))(*(ctypes.addressof(one) for one in memory))
         if getattr(self._library, f"launch_{signature.name}")(arguments, ctypes.byref(launch)):
@@ -170,15 +171,15 @@ class Library:
         return message
 
 
+def addresses(arrays):
+    """What a kernel finds where it was given a list of arrays."""
+    return np.array([x.ctypes.data for x in arrays], np.uint64)
+
+
 def _memory(value):
-    """What a kernel's parameter holds: an address, addresses, or the bytes of a number."""
+    """What a kernel's parameter holds: an address, or the bytes of a number."""
     if value is None:
         return ctypes.c_void_p(None)
     if isinstance(value, np.ndarray):
         return ctypes.c_void_p(value.ctypes.data if value.size else None)
-    if isinstance(value, list):
-        table = (ctypes.c_void_p * len(value))(*(one.ctypes.data for one in value))
-        pointer = ctypes.c_void_p(ctypes.addressof(table))
-        pointer.table = table  # lives as long as the pointer to it
-        return pointer
     return ctypes.create_string_buffer(value.tobytes(), value.nbytes)

@@ -5,6 +5,7 @@ wrong numbers in silence. Here each is an error that names kernel and argument, 
 """
 
 import dataclasses
+import functools
 import re
 
 import numpy as np
@@ -33,7 +34,18 @@ _SCALARS = {
 }
 _VECTORS = {"float": "float", "double": "double", "int": "int", "uint": "unsigned", "__nv_bfloat16": "__nv_bfloat16"}
 _KERNEL = re.compile(r'\bextern\s+"C"((?:\s|\bvoid\b|\b__\w+__\b(?:\s*\([^()]*\))?)*)\b(\w+)\s*\(([^{;]*?)\)\s*\{')
+_WHOLE = {  # what makes one of a Python number, and between which limits
+    name: (np.dtype(name).type, int(np.iinfo(name).min), int(np.iinfo(name).max))
+    for name in (f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+}
+_LARGEST = float(np.finfo(np.float32).max)
 _NOT_A_TYPE = re.compile(r"\b(?:const|volatile|__restrict__|__restrict|__grid_constant__)\b")
+
+
+@functools.cache
+def name_of(dtype):
+    """dtype.name, which takes NumPy longer to put together than a kernel to launch."""
+    return dtype.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +77,17 @@ class Parameter:
         if dtype is None or not hasattr(x, "flags"):
             may = ", or None" if self.optional else ""
             raise TypeError(f"{kernel}: {name} is {_kind(x)}, must be an array of {self.dtype}{may}")
-        if dtype.name != self.dtype and not (self.dtype == "bfloat16" and dtype.name == "uint16"):
+        if name_of(dtype) != self.dtype and not (self.dtype == "bfloat16" and dtype.name == "uint16"):
             raise TypeError(f"{kernel}: {name} is an array of {dtype}, must be of {self.dtype}")
         if on_gpu(x) != gpu:
             raise ValueError(
                 f"{kernel}: {name} is a {_module(x)} array, must be {'CuPy' if gpu else 'NumPy'} like the others"
             )
-        if not x.flags.c_contiguous:
+        flags = x.flags
+        if not flags.c_contiguous:
             raise ValueError(f"{kernel}: {name} of shape {x.shape} has strides {x.strides}, must be C-contiguous")
-        if not gpu and not (x.flags.aligned and (self.const or x.flags.writeable)):
-            why = "writeable (the kernel does not declare it const)" if x.flags.aligned else "aligned to its numbers"
+        if not gpu and not (flags.aligned and (self.const or flags.writeable)):
+            why = "writeable (the kernel does not declare it const)" if flags.aligned else "aligned to its numbers"
             raise ValueError(f"{kernel}: {name} is not {why}, must be")
         if self.lanes > 1 and x.size % self.lanes:
             raise ValueError(
@@ -89,19 +102,17 @@ class Parameter:
             if x not in (0, 1):
                 raise ValueError(f"{kernel}: {self.name} is {x}, must be True or False")
             return np.bool_(x)
-        if self.dtype.startswith(("int", "uint")):
+        if self.dtype in _WHOLE:
             if not isinstance(x, int | np.integer | np.bool_):
                 raise TypeError(f"{kernel}: {self.name} is {_kind(x)}, must be a whole number: {self.declared}")
-            limits = np.iinfo(self.dtype)
-            if not limits.min <= int(x) <= limits.max:
-                raise ValueError(
-                    f"{kernel}: {self.name} is {x}, must be within {limits.min} and {limits.max}: {self.declared}"
-                )
-            return np.dtype(self.dtype).type(x)
+            make, least, most = _WHOLE[self.dtype]
+            if not least <= int(x) <= most:
+                raise ValueError(f"{kernel}: {self.name} is {x}, must be within {least} and {most}: {self.declared}")
+            return make(x)
         x = float(x)
         if self.dtype == "float64":
             return np.float64(x)
-        if abs(x) > np.finfo(np.float32).max and abs(x) != np.inf:
+        if _LARGEST < abs(x) < np.inf:
             raise ValueError(f"{kernel}: {self.name} is {x}, must be within the range of float32: {self.declared}")
         return np.float32(x) if self.dtype == "float32" else _bfloat16_bits(x)
 
