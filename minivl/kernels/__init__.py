@@ -146,8 +146,7 @@ class Kernel:
             raise ValueError(f"{self.signature.name}: shared_mem is {shared_mem} bytes, must be 0 to {_MOST_SHARED}")
         library = self.module._library(on_gpu)
         if _counting and not on_gpu and self.module.mode == "check":
-            library.launch(self.signature, grid, block, values, shared_mem, counting=True)
-            _counting[-1].extend(library.counts())
+            _counting[-1] += library.launch(self.signature, grid, block, values, shared_mem, counting=True)
         else:
             library.launch(self.signature, grid, block, values, shared_mem, stream)
 

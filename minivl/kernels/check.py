@@ -37,6 +37,14 @@ class Count:
     transactions: int
     ideal: int
 
+    @property
+    def file(self):
+        return self.place.rpartition(":")[0]
+
+    @property
+    def line(self):
+        return int(self.place.rpartition(":")[2]) if ":" in self.place else 0
+
 
 class Library(cpu.Library):
     """The kernels of one text, compiled for check mode."""
@@ -78,16 +86,18 @@ class Library(cpu.Library):
             self._library.cpu_buffer(copy.ctypes.data, copy.nbytes, name, constant, grain)
         super()._run(signature, launch, arrays.values)
         arrays.copy_back()
+        return self._counts() if launch.counting else None
 
-    def counts(self):
-        """A Count for each line of the last launch, which was one with counting."""
+    def _counts(self):
+        """A Count for each line of the launch."""
         found, i = {}, 0
         while line := self._library.cpu_counted(i):
             place, space, kind, *numbers = line.decode().split("\t")
             key = (self._told(place), space, kind)
             found[key] = np.add(found.get(key, 0), [int(n) for n in numbers])
             i += 1
-        return [Count(*key, *map(int, numbers)) for key, numbers in sorted(found.items())]
+        counts = [Count(*key, *map(int, numbers)) for key, numbers in found.items()]
+        return sorted(counts, key=lambda count: (count.file, count.line, count.space, count.kind))
 
     def _told(self, message):
         return _CODE.sub(lambda code: self._lines(code[1]), message)

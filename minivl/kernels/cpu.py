@@ -141,6 +141,9 @@ class _Launch(ctypes.Structure):
     ]
 
 
+_locks = {}  # of every library: however often it is opened, it has one set of fibers, and can run one launch at a time
+
+
 class Library:
     """The kernels of one text, compiled for the CPU."""
 
@@ -152,13 +155,13 @@ class Library:
         self.path = _compiled(name, as_cpp(text, found), flags, ".so")
         self._library = ctypes.CDLL(str(self.path))
         self._library.cpu_message.restype = ctypes.c_char_p
-        self._lock = threading.Lock()  # one launch at a time: the runtime has one set of fibers
+        self._lock = _locks.setdefault(self.path, threading.Lock())
 
     def launch(self, signature, grid, block, values, shared_mem=0, stream=None, counting=False):
         del stream
         launch = _Launch(grid, block, shared_mem, counting, self.seed)
         with self._lock:
-            self._run(signature, launch, values)
+            return self._run(signature, launch, values)
 
     def _run(self, signature, launch, values):
         values = [addresses(value) if isinstance(value, list) else value for value in values]
