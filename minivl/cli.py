@@ -106,6 +106,7 @@ def _parser():
 
     _add_import(command)
     _add_ladder(command)
+    _add_ablate(command)
     command("doctor", doctor, "say what minivl finds on this machine")
     return parser
 
@@ -113,7 +114,7 @@ def _parser():
 def _add_train(command):
     example = "Example: minivl train coca --data emoji/google --set width=192 --steps 2000 --out run"
     sub = command("train", train, "train a model; what is killed or stopped by Ctrl-C goes on with --resume", example)
-    sub.add_argument("model", help="clip or coca")
+    sub.add_argument("model", help="clip, coca or mammut")
     _add_data(sub, None)
     sub.add_argument("--preset", metavar="SIZE", help="tiny (the default), or a size of the paper, as base")
     sub.add_argument("--steps", type=_count, metavar="N", help="how many updates of the weights (default: 1000)")
@@ -145,8 +146,9 @@ def _add_evaluate(command):
     sub = command("evaluate", evaluate, "measure a trained model, beside chance", example)
     _add_run(sub)
     _add_data(sub, "scenes")
-    tasks = "retrieval, caption, zeroshot, or frozen: a new classifier on frozen features"
-    sub.add_argument("--task", required=True, choices=("retrieval", "caption", "zeroshot", "frozen"), help=tasks)
+    tasks = "retrieval, caption, zeroshot, vqa: questions about pictures or clips, or frozen: a classifier on features"
+    names = ("retrieval", "caption", "zeroshot", "vqa", "frozen")
+    sub.add_argument("--task", required=True, choices=names, help=tasks)
     sub.add_argument(
         "--split", help="of the data; scenes have val (the default) and held-out; of shards, all if not given"
     )
@@ -171,12 +173,23 @@ def _add_import(command):
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
+def _add_ablate(command):
+    example = "Example: minivl ablate mammut --only objectives --seeds 0,1,2 --out ablations"
+    sub = command(
+        "ablate", ablate, "train a paper's ablations in miniature, and say which of its findings hold", example
+    )
+    sub.add_argument("model", help="clip, coca or mammut")
+    sub.add_argument("--only", metavar="NAMES", help="of the ablations, separated by commas (default: all of them)")
+    sub.add_argument("--seeds", default="0,1,2", metavar="LIST", help="one run of each variant for each (%(default)s)")
+    sub.add_argument("--out", required=True, metavar="FOLDER", help="of the runs; what is there is not trained again")
+
+
 def _add_run(sub):
     sub.add_argument("run", metavar="RUN", help="folder of a trained model")
 
 
 def _add_data(sub, default):
-    text = '"scenes" (the default), or WebDataset shards: a folder, a .tar, a prefix, or a pattern'
+    text = '"scenes" (the default), "moving" (clips), or WebDataset shards: a folder, a .tar, a prefix, or a pattern'
     sub.add_argument("--data", default=default, help=text)
     sub.add_argument("--strict", action="store_true", help="stop at the first broken example, rather than count them")
 
@@ -239,7 +252,7 @@ def train(options):
 
 def evaluate(options):
     from . import load
-    from .evaluate import captioning, gallery_of, open_examples, retrieval, zeroshot
+    from .evaluate import answering, captioning, gallery_of, open_examples, retrieval, zeroshot
     from .frozen import frozen
 
     for name, task in (("gallery", "retrieval"), ("views", "retrieval"), ("beams", "caption")):
@@ -266,7 +279,7 @@ def evaluate(options):
     elif options.task == "caption":
         result = captioning(model, examples, beams=options.beams)
     else:
-        result = (zeroshot if options.task == "zeroshot" else frozen)(model, examples)
+        result = {"zeroshot": zeroshot, "vqa": answering, "frozen": frozen}[options.task](model, examples)
     print(*_lines(result), sep="\n")
     if options.json:
         from .run import write_beside
@@ -274,6 +287,23 @@ def evaluate(options):
         said = ("run", "data", "task", "split", "labels", "limit", "gallery")
         about = {name: getattr(options, name) for name in said}
         write_beside(options.json, json.dumps({**about, **result}, indent=2, ensure_ascii=False) + "\n")
+
+
+def ablate(options):
+    from .ablate import ablate
+    from .ablations import ABLATIONS
+
+    warnings.simplefilter("ignore", RuntimeWarning)
+    if options.model not in ABLATIONS:
+        raise UsageError(f"model {options.model!r} has no ablations, must be one of: {', '.join(ABLATIONS)}")
+    seeds = [_count_or_0(word) for word in options.seeds.split(",")]
+    ablate(options.model, options.out, options.only.split(",") if options.only else None, seeds)
+
+
+def _count_or_0(text):
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--seeds: {text!r} must be a whole number")
+    return int(text)
 
 
 def caption(options):

@@ -1,4 +1,7 @@
-"""What a trained model can do, in numbers: retrieval, captions, zero-shot classes, each beside chance."""
+"""What a trained model can do, in numbers: retrieval, captions, answers, zero-shot classes, each beside chance.
+
+Pictures and clips are measured by the same functions: `--data moving` makes of retrieval video-text retrieval.
+"""
 
 from dataclasses import replace
 
@@ -10,7 +13,7 @@ from .data.augment import Augment
 from .data.batches import eval_batches
 from .data.image import denormalise, normalise
 from .data.scenes import describes, draw, redraw
-from .data.sources import ScenesSource
+from .data.sources import ScenesSource, is_drawn
 from .metrics import nearest_neighbour, retrieval_scores
 from .tensor import no_grad
 
@@ -32,17 +35,17 @@ def open_examples(
 ):
     """The examples of `data` as one dict of arrays and lists, pictures as the model takes them.
 
-    data           "scenes" (then `limit` scenes that no caption confuses) or shards
-    split          of the data; for scenes "val" if not given, for shards all
+    data           "scenes" or "moving" (then `limit` of them that no caption confuses) or shards
+    split          of the data; for what is drawn here "val" if not given, for shards all
     labels         only examples that have one of these
     seed           of the scenes; not 0, which is that of training, and by which the recipes here were chosen
     strict         the first broken example is a DataError; otherwise they are skipped, and counted in a warning
     need_caption   False: pictures that have only labels count too
     """
-    if isinstance(data, str) and data.partition(":")[0] == "scenes":
+    if is_drawn(data):
         if labels is not None:
             raise ValueError(f"labels {', '.join(labels)}: scenes are not sorted by label; choose shards")
-        name = data if ":" in data else f"scenes:{limit or 100}"
+        name = data if ":" in data else f"{data}:{limit or 100}"
         source = open_source(name, split=split or "val", seed=seed, distinct=True)
     else:
         keep = None if labels is None else lambda info: not set(labels).isdisjoint(labels_of(info))
@@ -50,7 +53,7 @@ def open_examples(
     c = model.config
     sizes = (batch_size, c.context, c.image_size, c.image_mean, c.image_std)
     try:
-        parts = list(eval_batches(source, model.tokenizer, *sizes, limit=limit))
+        parts = list(eval_batches(source, model.tokenizer, *sizes, limit=limit, frames=getattr(c, "frames", 1)))
     except DataError as error:
         chosen = [f"{what} {value!r}" for what, value in (("split", split), ("labels", labels)) if value]
         raise DataError(f"{data}{', '.join(['', *chosen])}: {error}", error.kind) from None
@@ -70,12 +73,12 @@ def labels_of(info):
 
 
 def embed_images(model, images, batch_size=64, views=1):
-    """images (N, 3, S, S) -> (N, C) of length 1.   views: average over the picture and slightly moved copies of it"""
-    found = []
+    """images (N, 3, S, S), or clips -> (N, C) of length 1.   views: average over it and slightly moved copies of it"""
+    found, encode = [], model.encode_video if images.ndim == 5 else model.encode_image
     with no_grad():
         for b in range(0, len(images), batch_size):
             copies = _views(model, images[b : b + batch_size], views)
-            mean = sum(model.encode_image(to_device(copy, device_of_model(model))).numpy() for copy in copies)
+            mean = sum(encode(to_device(copy, device_of_model(model))).numpy() for copy in copies)
             found.append(mean / np.linalg.norm(mean, axis=-1, keepdims=True))
     return np.concatenate(found)
 
@@ -154,6 +157,40 @@ def captioning(model, examples, batch_size=64, **options):
         told = [{c.strip().lower() for c in some} for some in examples["captions"]]
         right = [caption.strip().lower() in some for caption, some in zip(captions, told, strict=True)]
     return {"exactly_right": float(np.mean(right)), "pictures": len(captions), "captions": captions, "right": right}
+
+
+def answering(model, examples, batch_size=64):
+    """Answers to all the questions of all examples, written word by word: the share that is exactly right, by kind.
+
+    Right is one of the answers, but for capitals; of ten answers or more, three must agree (VQA: Antol et al. 2015).
+    commonest: what saying each kind's commonest answer every time would reach.
+    """
+    if not hasattr(model, "answer"):
+        raise ValueError(f"{type(model).__name__} answers no questions")
+    asked = [(i, q) for i, info in enumerate(examples["info"]) for q in info.get("questions", ())]
+    if not asked:
+        raise ValueError("these examples have no questions; --data scenes and --data moving do")
+    answers, device = [], device_of_model(model)
+    for b in range(0, len(asked), batch_size):
+        rows, questions = zip(*asked[b : b + batch_size], strict=True)
+        images = to_device(examples["image"][list(rows)], device)
+        answers += model.answer(images, [q["question"] for q in questions])
+    kinds = np.array([q.get("kind", "all") for _, q in asked])
+    right = np.array([_agrees(answer, q["answers"]) for answer, (_, q) in zip(answers, asked, strict=True)])
+    said = np.array([q["answers"][0] for _, q in asked])
+    found = {kind: {"right": float(right[kinds == kind].mean())} for kind in sorted(set(kinds.tolist()))}
+    for kind, scores in found.items():
+        _, counts = np.unique(said[kinds == kind], return_counts=True)
+        scores |= {"commonest": float(counts.max() / counts.sum()), "questions": int(counts.sum())}
+    commonest = sum(scores["commonest"] * scores["questions"] for scores in found.values()) / len(asked)
+    whole = {"exactly_right": float(right.mean()), "commonest": float(commonest), "questions": len(asked)}
+    return {**whole, **found, "answers": answers}
+
+
+def _agrees(answer, answers):
+    """1 if the answer is one of the answers; of ten or more, a third for each that it is, 1 at most."""
+    agreeing = sum(answer.strip().lower() == a.strip().lower() for a in answers)
+    return min(1.0, agreeing / (3 if len(answers) >= 10 else 1))
 
 
 def zeroshot(model, examples, templates=TEMPLATES):

@@ -47,25 +47,53 @@ def sigmoid_loss(image, text, log_scale, bias, same=None):
     return losses.sum() * (1 / B), logits
 
 
-def next_tokens(text, lengths, ignore_index=-100):
-    """What each token of `text` (B, T) has to predict: its successor, or ignore_index at the end and on pads."""
+def focal_loss(image, text, log_scale, same=None, gamma=1.0):
+    """Each of the B x B pairs by itself, those that are told well already least: MaMMUT, arXiv 2303.16839.
+
+    L = L_i2t + L_t2i,   L_i2t = -1/B sum_ij (1 - p_ij)^gamma log p_ij,   p_ij = the probability given to what is true
+    of i and j: s = 1 / (1 + exp(-v_i w_j / tau)) where i = j, else 1 - s.   Lin et al. 2017, arXiv 1708.02002.
+
+    Nothing is normalised over rows or columns, and so L_t2i is the same sum: L = 2 L_i2t. No class is weighed (alpha).
+
+    image, text, log_scale, same   as in contrastive_loss; log_scale is log(1 / tau)
+    ->      loss, logits (B, B) = image text^T / tau
+    """
+    B = image.shape[0]
+    logits = image @ (text * log_scale.exp()).T
+    pairs = np.eye(B, dtype=bool)
+    true = logits * to_device(np.where(pairs, 1, -1).astype(image.dtype), device_of(image.data))
+    surprise, doubt = ops.softplus(-true), ops.softplus(true) * -gamma  # -log p, gamma log(1 - p)
+    losses = surprise * doubt.exp()
+    if same is not None:
+        losses = ops.where(to_device(same & ~pairs, device_of(image.data)), 0.0, losses)
+    return losses.sum() * (2 / B), logits
+
+
+def next_tokens(text, lengths, ignore_index=-100, given=None):
+    """What each token of `text` (B, T) has to predict: its successor, or ignore_index at the end and on pads.
+
+    given (B,)   so many tokens at the beginning are told, a question for instance, and need not be predicted
+    """
     T = text.shape[1]
     xp = array_module(text)
     follows = xp.concatenate([text[:, 1:], xp.full_like(text[:, :1], ignore_index)], axis=1)
-    return xp.where(xp.arange(T) < xp.asarray(lengths)[:, None] - 1, follows, ignore_index)
+    predicted = xp.arange(T) < xp.asarray(lengths)[:, None] - 1
+    if given is not None:
+        predicted &= xp.arange(T) >= xp.asarray(given)[:, None] - 1
+    return xp.where(predicted, follows, ignore_index)
 
 
-def captioning_loss(decoded, next_token, text, lengths, label_smoothing=0.0):
+def captioning_loss(decoded, next_token, text, lengths, label_smoothing=0.0, given=None):
     """Every word predicts the next: L = -1/n sum_t log P(y_t | y_<t, x).   CoCa, arXiv 2205.01917, eq. 3.
 
     The mean is over the n tokens of the batch that are no pads and not the first of their text; 0 if there are none.
 
     decoded       (B, T, C), what the decoder made of every token
     next_token    (n, C) -> (n, V); only those that predict a word are mapped, for V is the widest axis of all
-    text          (B, T)   lengths (B,), start and end token included
+    text          (B, T)   lengths (B,), start and end token included   given (B,) or None: see next_tokens
     ->            loss, logits (n, V), row by row of text
     """
-    follows = next_tokens(text, lengths, ignore_index=-1)
+    follows = next_tokens(text, lengths, -1, given)
     counted = follows >= 0
     logits = next_token(decoded[counted])
     return ops.cross_entropy(logits, follows[counted], label_smoothing=label_smoothing), logits

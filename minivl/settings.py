@@ -35,6 +35,7 @@ class Settings:
     labels: str = ""  # train only on examples with one of these labels, separated by commas
     first_caption: float = 0.0  # share of the pictures whose text is their first caption; else one drawn from all
     label_fraction: float = 0.0  # share of the pictures whose text is a prompt of their labels
+    questions: float = 0.0  # share of the batches that are of questions and answers, where the data has some
     bpe_vocabulary: int = 512  # tokens to learn, at most
     seed: int = 0
     checkpoint_every: int = 500  # steps
@@ -47,7 +48,7 @@ class Settings:
         for names, least, most in (
             (("steps", "batch_size", "accumulate", "checkpoint_every", "workers"), 1, math.inf),
             (("warmup", "seed", "keep", "weight_decay", "clip", "augment"), 0, math.inf),
-            (("label_fraction", "first_caption"), 0, 1),
+            (("label_fraction", "first_caption", "questions"), 0, 1),
         ):
             for name in names:
                 if not least <= getattr(self, name) <= most or not math.isfinite(getattr(self, name)):

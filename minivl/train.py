@@ -41,8 +41,8 @@ class Interrupted(KeyboardInterrupt):
 def train(model_name, *, data, out, preset="tiny", settings=None, config=None, resume=False, device="cpu", quiet=False):
     """Trains a model and returns it. The folder `out` then holds the run.
 
-    model_name   "clip" or "coca"
-    data         "scenes", or shards: see minivl.data.open_source
+    model_name   "clip", "coca" or "mammut"
+    data         "scenes", "moving", or shards: see minivl.data.open_source
     preset       the Config to start from, "tiny" or a size of the paper
     settings     Settings
     config       dict of changes to the preset
@@ -97,6 +97,8 @@ def _new_model(model_name, preset, source, settings, changes):
     captions = []
     for example in source.examples():
         captions += example.captions
+        if settings.questions:
+            captions += [f"{q['question']} {a}" for q in example.info.get("questions", ()) for a in q["answers"]]
         if len(captions) >= _CAPTIONS:
             break
     try:
@@ -180,6 +182,8 @@ class Training:
             workers=s.workers,
             start_step=self.done * s.accumulate,
             caption=self.caption,
+            frames=getattr(c, "frames", 1),
+            questions=s.questions,
         )
 
     def augment(self, images, random, batch):
@@ -223,7 +227,8 @@ class Training:
         """Adds up the gradients of one step's batches in the parameters. -> the mean of each loss, as numbers"""
         s, means = self.settings, {}
         self.model.zero_grad()
-        random = np.random.default_rng([s.seed, self.done]) if getattr(self.model.config, "dropout", 0) else None
+        self.model.before_step(self.done / s.steps)
+        random = np.random.default_rng([s.seed, self.done])
         for _ in range(s.accumulate):
             batch = next(batches)
             batch = {k: to_device(v, self.device) if isinstance(v, np.ndarray) else v for k, v in batch.items()}

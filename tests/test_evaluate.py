@@ -1,5 +1,6 @@
 """Figures of a trained model: against models that know everything or nothing; what is said of data that will not do."""
 
+import json
 import tarfile
 
 import numpy as np
@@ -10,6 +11,7 @@ from minivl import Tensor
 from minivl.data import DataError
 from minivl.evaluate import (
     _views,
+    answering,
     captioning,
     embed_images,
     embed_texts,
@@ -20,6 +22,7 @@ from minivl.evaluate import (
     zeroshot,
 )
 from minivl.frozen import frozen, training_rows
+from minivl.train import Settings, train
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +207,77 @@ def test_pictures_are_kept_apart_by_split_or_by_key():
     assert 0.75 < rows.mean() < 0.85
     again = training_rows({"key": keys[::-1], "info": [{"split": "train"}] * 500})
     assert (again[::-1] == rows).all(), "where a picture goes depends on its key alone"
+
+
+# ---- answers, and clips
+
+
+class Answers:
+    """Says what it was told to say, whatever it is asked."""
+
+    def __init__(self, model, told):
+        self.config, self.parameters, self.told, self.asked = model.config, model.parameters, iter(told), []
+
+    def answer(self, images, questions):
+        assert len(images) == len(questions)
+        self.asked += list(questions)
+        return [next(self.told) for _ in questions]
+
+
+def questions(*rows):
+    return {"questions": [{"question": q, "answers": a, "kind": kind} for q, a, kind in rows]}
+
+
+def test_answers_are_right_word_for_word_and_kinds_are_counted_apart(model):
+    one = questions(("where?", ["left"], "place"), ("how many?", ["2"], "number"))
+    two = questions(("where?", ["left"], "place"), ("where now?", ["right"], "place"), ("what?", ["a", "b"], "thing"))
+    examples = {"image": np.zeros((3, 3, 32, 32), np.float32), "info": [one, {}, two]}
+    knows = Answers(model, [" LEFT ", "3", "left", "up", "B"])
+    found = answering(knows, examples, batch_size=2)
+    assert knows.asked == ["where?", "how many?", "where?", "where now?", "what?"]
+    assert (found["exactly_right"], found["questions"]) == (0.6, 5) and found["commonest"] == pytest.approx(4 / 5)
+    assert found["place"] == {"right": pytest.approx(2 / 3), "commonest": pytest.approx(2 / 3), "questions": 3}
+    assert found["number"]["right"] == 0 and found["thing"]["right"] == 1
+
+
+def test_of_ten_answers_three_must_agree(model):
+    ten = ["red"] * 2 + ["blue"] * 7 + ["green"]
+    examples = {"image": np.zeros((1, 3, 32, 32), np.float32), "info": [questions(*[("what?", ten, "all")] * 4)]}
+    found = answering(Answers(model, ["red", "blue", "green", "black"]), examples)
+    assert found["exactly_right"] == pytest.approx((2 / 3 + 1 + 1 / 3 + 0) / 4)
+
+
+def test_who_cannot_answer_and_what_asks_nothing(model, google):
+    with pytest.raises(ValueError, match="CoCa answers no questions"):
+        answering(model, google)
+    with pytest.raises(ValueError, match="these examples have no questions"):
+        answering(Answers(model, []), google)
+
+
+@pytest.fixture(scope="module")
+def clips_run(tmp_path_factory):
+    """MaMMUT after a few steps on moving scenes. Not to be written to."""
+    out = tmp_path_factory.mktemp("runs") / "moving"
+    config = dict(width=16, heads=2, image_heads=2, image_layers=1, layers=2, cross_layers=1)
+    settings = Settings(steps=4, batch_size=4, questions=0.5, checkpoint_every=4)
+    train("mammut", data="moving:20", preset="moving", out=out, settings=settings, config=config, quiet=True)
+    return out
+
+
+def test_clips_are_measured_as_pictures_are(clips_run):
+    model = minivl.load(clips_run)
+    examples = open_examples(model, "moving", limit=8)
+    assert examples["image"].shape == (8, 3, 16, 32, 32) and examples["scenes"] is None
+    scores = retrieval(model, examples)
+    assert scores["image_to_text"]["candidates"] == 8
+    assert captioning(model, examples)["pictures"] == 8
+    found = answering(model, examples)
+    assert {"direction", "thing"} <= set(found) and len(found["answers"]) == found["questions"]
+    log = [json.loads(line) for line in (clips_run / "log.jsonl").read_text().splitlines()]
+    assert {"contrastive_loss" in line for line in log} == {True, False}, "batches of captions and of questions"
+
+
+def test_a_model_of_pictures_sees_the_middle_frame_of_a_clip(model):
+    examples = open_examples(model, "moving", limit=4)
+    assert examples["image"].shape == (4, 3, 32, 32)
+    assert retrieval(model, examples)["image_to_text"]["candidates"] == 4

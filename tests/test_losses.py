@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minivl import Tensor, gradcheck
-from minivl.losses import captioning_loss, contrastive_loss, next_tokens, sigmoid_loss
+from minivl.losses import captioning_loss, contrastive_loss, focal_loss, next_tokens, sigmoid_loss
 
 
 def unit(random, B, C):
@@ -141,3 +141,36 @@ def test_sigmoid_loss_far_away(random):
     loss, _ = sigmoid_loss(image, Tensor(np.eye(2, dtype=np.float32)), Tensor(np.float32(1)), Tensor(np.float32(-1)))
     loss.backward()
     assert loss.dtype == np.float32 and np.isfinite(loss.item()) and np.isfinite(image.grad).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("same", [False, True])
+def test_focal_pair_by_pair(random, gamma, same):
+    v, w, B, scale = unit(random, 4, 5), unit(random, 4, 5), 4, 3.0
+    twins = np.eye(B, dtype=bool)
+    twins[0, 2] = twins[2, 0] = True
+    total = 0.0
+    for i in range(B):
+        for j in range(B):
+            if i == j or not (same and twins[i, j]):
+                s = 1 / (1 + math.exp(-float(v[i] @ w[j]) * scale))
+                p = s if i == j else 1 - s
+                total -= (1 - p) ** gamma * math.log(p)
+    arguments = Tensor(v), Tensor(w), Tensor(np.array(math.log(scale)))
+    loss, logits = focal_loss(*arguments, twins if same else None, gamma)
+    assert loss.item() == pytest.approx(2 * total / B, rel=1e-12)
+    np.testing.assert_allclose(logits.data, scale * v @ w.T, rtol=1e-12)
+    gradcheck(lambda *a: focal_loss(*a, twins if same else None, gamma)[0], v, w, np.array(math.log(scale)))
+
+
+def test_focal_does_not_overflow():
+    v = np.eye(3, dtype=np.float32)
+    for sign in (1, -1):
+        loss, _ = focal_loss(Tensor(v), Tensor(sign * v), Tensor(np.float32(7.0)), gamma=2.0)
+        assert np.isfinite(loss.item())
+
+
+def test_what_is_given_is_not_predicted():
+    text, lengths = np.array([[1, 5, 6, 7, 2], [1, 8, 2, 0, 0]]), np.array([5, 3])
+    assert next_tokens(text, lengths, -1).tolist() == [[5, 6, 7, 2, -1], [8, 2, -1, -1, -1]]
+    assert next_tokens(text, lengths, -1, np.array([3, 2])).tolist() == [[-1, -1, 7, 2, -1], [-1, 2, -1, -1, -1]]

@@ -18,7 +18,7 @@ import numpy as np
 from minivl.data.image import CLIP_MEAN, CLIP_STD, normalise, resize_and_crop
 from minivl.data.shards import DataError, decode_image
 
-_CAPTION, _AUGMENT = 2, 3  # each use of a seed has its own generator
+_CAPTION, _AUGMENT, _ASK = 2, 3, 4  # each use of a seed has its own generator
 _SPARES = 64  # examples after a batch that may stand in for broken ones
 
 
@@ -34,14 +34,19 @@ class Batches:
             batch = next(batches)
 
     "image" (B, 3, S, S) float32, normalised   "text" (B, T) int64, T the longest of them   "lengths" (B,) int64
+        clips are (B, 3, F, S, S)
     "same" (B, B) bool, whose caption is whose, so that twins are not told apart
     "key", "caption" lists of strings   "info" list of dicts   "epoch" of the batch's first example
+    "question", "answer" lists of strings, "given" (B,) int64: only in a batch of questions, whose "text" is a question
+        and its answer; so many tokens of it come before the answer
 
     tokenizer     tokenizer(texts, context_length) -> ids (B, T), lengths (B,)
     augment       augment(images, random, step) -> images, on (B, 3, S, S) float32 in 0..1, before normalising
     caption       caption(example, random) -> the text to learn from
     workers       threads that make batches; the batches are the same whatever their number
     start_step    next() gives this batch first; nothing before it is decoded
+    frames        of clips, evenly spaced; 1: of a clip its middle frame, as a picture
+    questions     share of the batches that are of questions (info["questions"]) in place of captions
     cache_bytes   memory for decoded pictures (uint8), so that later epochs of a small set decode nothing
 
     Errors in a thread come out of next(). DataError: no good picture in reach; with source.strict, the first bad one.
@@ -62,6 +67,8 @@ class Batches:
         start_step=0,
         *,
         caption=random_caption,
+        frames=1,
+        questions=0.0,
         cache_bytes=256 << 20,
     ):
         if min(batch_size, workers) < 1 or start_step < 0:
@@ -70,8 +77,9 @@ class Batches:
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.tokenizer, self.context_length, self.caption = tokenizer, context_length, caption
         self.augment, self.mean, self.std = augment, mean, std
+        self.questions = questions
         self.step = start_step  # of the batch that next() gives
-        self._pictures = Pictures(source, image_size, cache_bytes)
+        self._pictures = Pictures(source, image_size, cache_bytes, frames)
         self._prefetch = Prefetch(self._windows(start_step), self._make, workers)
 
     def __iter__(self):
@@ -107,16 +115,23 @@ class Batches:
         step, window = step_and_window
         examples, pictures = self._good(step, [example for _, example in window])
         random = np.random.default_rng([self.seed, step, 0, _CAPTION])
-        captions = [self.caption(example, random) for example in examples]
+        asking = self.questions and np.random.default_rng([self.seed, step, 0, _ASK]).random() < self.questions
+        asked = ask(examples, random, self.tokenizer) if asking else {}
+        if asking:
+            captions = [f"{q} {a}" for q, a in zip(asked["question"], asked["answer"], strict=True)]
+        else:
+            captions = [self.caption(example, random) for example in examples]
         images = to_images(pictures)
         if self.augment is not None:
+            if images.ndim == 5:
+                raise ValueError("augment: the random changes are those of pictures, not of clips; set it to 0")
             images = self.augment(images, np.random.default_rng([self.seed, step, 0, _AUGMENT]), step)
         images = normalise(images, self.mean, self.std)
         batch = collate(examples, images, captions, self.tokenizer, self.context_length)
         longest = max(batch["lengths"])  # pads beyond it would only cost time
         batch["text"] = np.ascontiguousarray(batch["text"][:, :longest])
         _, text = np.unique(captions, return_inverse=True)
-        return {**batch, "same": text[:, None] == text[None, :], "epoch": window[0][0]}
+        return {**batch, **asked, "same": text[:, None] == text[None, :], "epoch": window[0][0]}
 
     def _good(self, step, window):
         """The batch's examples and their pictures; spares stand in for those whose picture is broken."""
@@ -136,7 +151,7 @@ class Batches:
 
 
 def eval_batches(
-    source, tokenizer, batch_size, context_length, image_size, mean=CLIP_MEAN, std=CLIP_STD, *, limit=None
+    source, tokenizer, batch_size, context_length, image_size, mean=CLIP_MEAN, std=CLIP_STD, *, limit=None, frames=1
 ):
     """Yields one ordered pass over the source; the last batch may be short.
 
@@ -144,7 +159,7 @@ def eval_batches(
     none), and "captions" has all of them, a list of lists.   limit: at most so many examples.
     Broken pictures are skipped and counted.   DataError: not one good example; with source.strict, the first bad one.
     """
-    pictures = Pictures(source, image_size, limit=0)
+    pictures = Pictures(source, image_size, limit=0, frames=frames)
     pairs = ((example, pictures(example)) for example in source.examples())
     good = itertools.islice(((example, picture) for example, picture in pairs if picture is not None), limit)
     seen = False
@@ -161,9 +176,23 @@ def eval_batches(
         raise DataError(f"{source}: no example to read; {source.problems}", "empty")
 
 
+def ask(examples, random, tokenizer):
+    """One of each example's questions, all equally likely, with one of its answers: what a batch of them holds more."""
+    chosen = []
+    for example in examples:
+        known = example.info.get("questions")
+        if not known:
+            raise DataError(f"{example.key}: it has no questions; leave the setting `questions` at 0", "no questions")
+        chosen.append(known[random.integers(len(known))])
+    questions = [one["question"] for one in chosen]
+    answers = [one["answers"][random.integers(len(one["answers"]))] for one in chosen]
+    given = np.array([1 + len(tokenizer.encode(question)) for question in questions])  # with the start token
+    return {"question": questions, "answer": answers, "given": given}
+
+
 def to_images(pictures):
-    """A list of (S, S, 3) uint8  ->  (B, 3, S, S) float32 in 0..1"""
-    images = np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    """A list of (S, S, 3) or (F, S, S, 3) uint8  ->  (B, 3, S, S) or (B, 3, F, S, S) float32 in 0..1"""
+    images = np.moveaxis(np.stack(pictures), -1, 1).astype(np.float32, order="C")
     images /= np.float32(255)
     return images
 
@@ -181,10 +210,14 @@ def collate(examples, images, captions, tokenizer, context_length):
 
 
 class Pictures:
-    """An example's picture as (size, size, 3) uint8, or None if it is broken; kept while all fit in `limit` bytes."""
+    """An example's picture as (size, size, 3) uint8, or None if it is broken; kept while all fit in `limit` bytes.
 
-    def __init__(self, source, size, limit):
-        self.source, self.size, self.limit = source, size, limit
+    Of a clip, whose info tells its `frames`, it gives so many `frames`, evenly spaced: (frames, size, size, 3), or the
+    middle one alone if that is 1.
+    """
+
+    def __init__(self, source, size, limit, frames=1):
+        self.source, self.size, self.limit, self.frames = source, size, limit, frames
         self._kept, self._broken, self._counting = {}, set(), threading.Lock()
 
     def __call__(self, example):
@@ -194,7 +227,7 @@ class Pictures:
         if picture is not None:
             return picture
         try:
-            picture = np.asarray(resize_and_crop(decode_image(example.image), self.size))
+            picture = self._frames(decode_image(example.image), example.info.get("frames", 1))
         except DataError as error:
             error = DataError(f"{example.key}: {error}", error.kind)
             if self.source.strict:
@@ -204,6 +237,18 @@ class Pictures:
         if (len(self._kept) + 1) * picture.nbytes <= self.limit:
             self._kept[name] = picture
         return picture
+
+    def _frames(self, picture, count):
+        """A clip is stored as a strip, its frames one below the other."""
+        if type(count) is not int or count < 1 or picture.height % count:
+            raise DataError(f"frames is {count!r} of a strip {picture.height} high: must divide it", "broken clip")
+        if count == 1:
+            return np.asarray(resize_and_crop(picture, self.size))
+        high = picture.height // count
+        wanted = (np.arange(self.frames) * count + count // 2) // self.frames
+        cuts = [picture.crop((0, f * high, picture.width, (f + 1) * high)) for f in wanted.tolist()]
+        frames = np.stack([np.asarray(resize_and_crop(cut, self.size)) for cut in cuts])
+        return frames if self.frames > 1 else frames[0]
 
     def _count(self, name, error):
         with self._counting:  # once, although it comes again in each epoch

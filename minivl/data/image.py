@@ -69,8 +69,11 @@ def to_picture(array):
 
 
 def normalise(images, mean=CLIP_MEAN, std=CLIP_STD):
-    """(images - mean) / std, channel by channel.   images (..., 3, H, W)   mean, std: 3 numbers   ->  the same dtype"""
-    mean, std = (np.asarray(v, images.dtype).reshape(3, 1, 1) for v in (mean, std))
+    """(images - mean) / std, channel by channel.   mean, std: 3 numbers   ->  the same dtype
+
+    images (3, H, W), (B, 3, H, W), or clips (B, 3, F, H, W)
+    """
+    mean, std = (np.asarray(v, images.dtype).reshape(3, *[1] * (2 + (images.ndim == 5))) for v in (mean, std))
     return (images - mean) / std
 
 

@@ -93,7 +93,7 @@ def scene(seed, split, i, *, counts=COUNTS):
         if split == "held-out" or n == 1 or _kept_for_val(pairs, across) == (split == "val"):
             break
     items = _place(random, pairs, across)
-    return Scene(f"{split}-{seed}-{i:06d}", items, across, _background(random))
+    return Scene(f"{split}-{seed}-{i:06d}", items, across, backdrop(random))
 
 
 def candidates(seed, split, n, *, counts=COUNTS):
@@ -115,10 +115,11 @@ def candidates(seed, split, n, *, counts=COUNTS):
 def redraw(scene, random):
     """Another scene of the same meaning: other places, sizes, shades and background. For the raw pixels' baseline."""
     items = _place(random, [(item.colour, item.shape) for item in scene.items], scene.across)
-    return replace(scene, items=items, background=_background(random))
+    return replace(scene, items=items, background=backdrop(random))
 
 
-def _background(random):
+def backdrop(random):
+    """Pale colours, at the top and at the bottom."""
     return tuple(tuple(map(int, random.integers(_PALE, 256, 3))) for _ in range(2))
 
 
@@ -280,7 +281,7 @@ def _patterns():
 
 # ---- the picture ---------------------------------------------------------------------------------------------
 
-_OVERSAMPLE = 4  # shapes are drawn this much larger, then averaged down: smooth edges at 32 pixels
+OVERSAMPLE = 4  # shapes are drawn this much larger, then averaged down: smooth edges at 32 pixels
 
 
 def draw(scene, size=32):
@@ -290,13 +291,14 @@ def draw(scene, size=32):
     rows = (top + (bottom - top) * down + 0.5).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(np.broadcast_to(rows[:, None], (size, size, 3))))
     for item in scene.items:
-        stencil = Image.new("L", (size * _OVERSAMPLE,) * 2)
-        _stamp(ImageDraw.Draw(stencil), item, size * _OVERSAMPLE)
-        picture.paste(item.rgb, (0, 0), stencil.reduce(_OVERSAMPLE))
+        stencil = Image.new("L", (size * OVERSAMPLE,) * 2)
+        stamp(ImageDraw.Draw(stencil), item, size * OVERSAMPLE)
+        picture.paste(item.rgb, (0, 0), stencil.reduce(OVERSAMPLE))
     return picture
 
 
-def _stamp(pen, item, side):
+def stamp(pen, item, side):
+    """Fills the item's outline on a square of `side` pixels."""
     x, y, r = item.x * side, item.y * side, item.radius * side
     if item.shape in ("circle", "ring"):
         pen.ellipse((x - r, y - r, x + r, y + r), fill=255)

@@ -16,6 +16,8 @@ import sys
 
 import numpy as np
 
+from minivl.data import moving
+from minivl.data.questions import questions
 from minivl.data.scenes import candidates, captions, draw, scene
 from minivl.data.shards import DataError, Example, Problems, read_shards, shard_paths
 
@@ -23,31 +25,40 @@ _ORDER = 1  # keeps this generator's numbers apart from those of other uses of t
 _KEEP = 50_000  # drawn scenes that stay in memory: about 100 MB
 _KEEP_BYTES = 64 << 20  # of shards' examples that stay in memory, so that a small set is read once
 _SCENES = {"train": 20_000, "val": 1_000, "held-out": 1_000}
+_CLIPS = {"train": 5_000, "val": 500}
 
 
 def open_source(
     data, split="train", seed=0, *, strict=False, keep=None, shuffle_buffer=2048, need_caption=True, distinct=False
 ):
-    """The source that `data` names: "scenes", "scenes:500" (that many), or what `shard_paths` takes.
+    """The source that `data` names: "scenes", "moving", "scenes:500" (that many), or what `shard_paths` takes.
 
-    split      for scenes "train", "val" or "held-out"; for shards the examples of that split, and those that name none
+    split      for scenes "train", "val" or "held-out", for moving scenes "train" or "val"; for shards the examples of
+               that split, and those that name none
     seed       of scenes and of every order
     strict     the first bad example is a `DataError` rather than counted in `source.problems`
     distinct   scenes: no two that one caption could describe, for retrieval
     keep, shuffle_buffer, need_caption   see `ShardSource`
     """
-    if isinstance(data, str) and data.partition(":")[0] == "scenes":
-        _, colon, number = data.partition(":")
+    if is_drawn(data):
+        name, colon, number = data.partition(":")
         if colon and not (number.isascii() and number.isdigit() and int(number) > 0):
-            raise DataError(f"data: {data!r} must be scenes or scenes:COUNT, COUNT a whole number of at least 1")
-        return ScenesSource(seed, split, int(number) if colon else None, distinct=distinct)
+            raise DataError(f"data: {data!r} must be {name} or {name}:COUNT, COUNT a whole number of at least 1")
+        return (MovingSource if name == "moving" else ScenesSource)(
+            seed, split, int(number) if colon else None, distinct=distinct
+        )
     paths = shard_paths(data)
     options = {"keep": keep, "strict": strict, "shuffle_buffer": shuffle_buffer, "need_caption": need_caption}
     return ShardSource(paths, seed, split=split, **options)
 
 
+def is_drawn(data):
+    """Whether `data` names something that is drawn here: "scenes", "moving", each with a ":COUNT" if one likes."""
+    return isinstance(data, str) and data.partition(":")[0] in ("scenes", "moving")
+
+
 class Source:
-    """What the two sources share. `problems` counts what was skipped; with `strict` nothing is."""
+    """What the sources share. `problems` counts what was skipped; with `strict` nothing is."""
 
     def __init__(self, seed, strict):
         self.seed, self.strict, self.problems = seed, strict, Problems()
@@ -98,7 +109,43 @@ class ScenesSource(Source):
         s = self.scenes[i] if self.scenes else scene(self.seed, self.split, i)
         file = io.BytesIO()
         draw(s, self.size).save(file, "PNG", compress_level=1)
-        example = Example(s.key, file.getvalue(), captions(s), {"labels": s.labels, "split": self.split})
+        info = {"labels": s.labels, "split": self.split, "questions": questions(s)}
+        example = Example(s.key, file.getvalue(), captions(s), info)
+        if len(self._drawn) < _KEEP:
+            self._drawn[i] = example
+        return example
+
+
+class MovingSource(Source):
+    """`count` clips of a split (see `minivl.data.moving`), drawn when they are first asked for."""
+
+    def __init__(self, seed=0, split="train", count=None, *, distinct=False, size=32):
+        super().__init__(seed, strict=True)
+        moving.clip(seed, split, 0)  # an unknown split is an error here
+        self.split, self.size = split, size
+        self.count = _CLIPS[split] if count is None else count
+        self.clips = moving.candidates(seed, split, self.count) if distinct else None
+        self._drawn = {}
+
+    def __str__(self):
+        return f"moving scenes ({self.split})"
+
+    def length(self):
+        return self.count
+
+    def examples(self, epoch=None):
+        order = range(self.count) if epoch is None else self._random(epoch).permutation(self.count)
+        for i in order:
+            yield self._example(int(i))
+
+    def _example(self, i):
+        if i in self._drawn:
+            return self._drawn[i]
+        c = self.clips[i] if self.clips else moving.clip(self.seed, self.split, i)
+        file = io.BytesIO()
+        moving.draw(c, self.size).save(file, "PNG", compress_level=1)
+        about = {"labels": c.labels, "split": self.split, "frames": moving.FRAMES, "questions": moving.questions(c)}
+        example = Example(c.key, file.getvalue(), moving.captions(c), about)
         if len(self._drawn) < _KEEP:
             self._drawn[i] = example
         return example

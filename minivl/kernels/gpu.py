@@ -1,8 +1,11 @@
 """Kernels on a GPU: CuPy compiles the same text and launches it."""
 
+import re
+
 from ..array import array_module
 
 OPTIONS = ("--std=c++17",)
+_OWN_ARCH = re.compile(r"^//[ \t]*archs:.*\b(sm_\d+a)\b", re.MULTILINE)  # with instructions that no later one has
 _WITHOUT_ASKING = 48 << 10  # bytes of dynamic shared memory that a kernel may use as it is
 
 
@@ -27,7 +30,9 @@ class Library:
 
     def _function(self, cupy, name):
         if self._module is None:
-            self._module = cupy.RawModule(code=self.text, options=OPTIONS)
+            named = _OWN_ARCH.search(self.text)
+            options = (*OPTIONS, f"-arch={named[1]}") if named else OPTIONS  # sm_90a goes before CuPy's own sm_90
+            self._module = cupy.RawModule(code=self.text, options=options)
         self._functions[name] = self._module.get_function(name)
         return self._functions[name]
 

@@ -15,6 +15,7 @@ STORAGE = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16"}
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"]+)[>"].*$', re.MULTILINE)
 _PRAGMA_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once.*$", re.MULTILINE)
 _DTYPES = re.compile(r"^//[ \t]*dtypes:(.*)$", re.MULTILINE)
+_ARCHS = re.compile(r"^//[ \t]*archs:(.*)$", re.MULTILINE)
 
 
 def find(name):
@@ -51,6 +52,12 @@ def dtypes(path):
     return named
 
 
+def archs(path):
+    """The architectures of GPUs that the gate compiles for: what a line `// archs: ...` names, else sm_80 and sm_90."""
+    line = _ARCHS.search(path.read_text(encoding="utf-8"))
+    return line[1].split() if line else ["sm_80", "sm_90"]
+
+
 def read(path, dtype, defines=()):
     """The whole text to compile: T and A for `dtype`, what `defines` says, the file with all that it includes."""
     if dtype not in dtypes(path):
@@ -72,7 +79,7 @@ def _word(name, value):
 def _inlined(path, seen):
     """The file with each `#include "..."` replaced by that file, once."""
     seen.add(path.name)
-    text = path.read_text(encoding="utf-8")
+    text = _PRAGMA_ONCE.sub("", path.read_text(encoding="utf-8"))  # its line stays, empty
 
     def insert(match):
         line = text.count("\n", 0, match.start()) + 1
@@ -87,8 +94,7 @@ def _inlined(path, seen):
             f'{path.name}:{line} includes "{match[2]}", which is neither beside it nor in {INCLUDE}'
         )
 
-    # A pragma leaves its line empty, so that the others keep their numbers.
-    return f'#line 1 "{path.name}"\n' + _INCLUDE.sub(insert, _PRAGMA_ONCE.sub("", text))
+    return f'#line 1 "{path.name}"\n' + _INCLUDE.sub(insert, text)
 
 
 def without_comments(text):

@@ -17,4 +17,22 @@ def layernorm(random):
     _backward(ops.layernorm, x, weight, bias)
 
 
-EXAMPLES = {"layernorm": layernorm}
+def patch_embed(random):
+    _backward(
+        ops.patch_embed, *(random.standard_normal(s).astype(np.float32) for s in ((2, 3, 64, 64), (3, 16, 16, 8)))
+    )
+
+
+def moe(random):
+    """A layer whose experts hand back what they got: routed, sent, fetched and mixed."""
+    x, logits = (Tensor(random.standard_normal((1, 256, n)).astype(np.float32), requires_grad=True) for n in (64, 8))
+    experts = ops.top_k(logits, 2)
+    routing = ops.expert_slots(experts, 8, 80)
+    ops.combine(ops.dispatch(x, routing=routing), ops.gates(logits, experts), routing=routing).sum().backward()
+
+
+def nearest_code(random):
+    ops.nearest_code(*(random.standard_normal((n, 32)).astype(np.float32) for n in (256, 128)))
+
+
+EXAMPLES = {"layernorm": layernorm, "moe": moe, "nearest_code": nearest_code, "patch_embed": patch_embed}

@@ -2,7 +2,7 @@
 
 import importlib
 
-NAMES = {"clip": "CLIP", "coca": "CoCa", "open_clip_coca": "OpenCLIPCoCa"}
+NAMES = {"clip": "CLIP", "coca": "CoCa", "mammut": "MaMMUT", "open_clip_coca": "OpenCLIPCoCa"}
 
 
 def find(name):

@@ -7,6 +7,7 @@ resnet.
 from .attention import Cache, MultiHeadAttention
 from .layers import MLP, BatchNorm, Conv2d, Embedding, LayerNorm, Linear
 from .module import Buffer, Module, Unallocated, constant_parameter, parameter, uniform_parameter
+from .positions import cropped_positions, reading, sin_cos
 from .resnet import AttentionPool, Bottleneck, ResNet
 from .transformer import AttentionalPooler, Block, Transformer
 from .vit import ViT
@@ -31,6 +32,9 @@ __all__ = [
     "Unallocated",
     "ViT",
     "constant_parameter",
+    "cropped_positions",
     "parameter",
+    "reading",
+    "sin_cos",
     "uniform_parameter",
 ]

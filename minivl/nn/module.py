@@ -44,6 +44,9 @@ class Module:
         """For use: everything in a batch is treated as if it were alone."""
         return self.train(False)
 
+    def before_step(self, done):
+        """What changes as training goes on, `done` of it (0..1) being over: nothing, unless a model says otherwise."""
+
     def after_step(self):
         """What is done to the parameters after each step of the optimiser: nothing, unless a model says otherwise."""
 
@@ -87,7 +90,7 @@ class Module:
         return {name: tensor.data for name, tensor in self._state()}
 
     def load_state_dict(self, arrays):
-        """Copies `arrays` (name -> array) into parameters and buffers, in their dtype and on their device.
+        """Copies `arrays` (name -> array) into parameters and buffers, in their dtype, order and device.
 
         Raises minivl.weights.WeightsError that lists what is missing, unexpected or of another shape; nothing is
         changed then.
@@ -97,7 +100,7 @@ class Module:
         own = dict(self._state())
         match({name: t.shape for name, t in own.items()}, {name: a.shape for name, a in arrays.items()})
         for name, tensor in own.items():
-            tensor.data = to_device(np.array(arrays[name], dtype=tensor.dtype), device_of(tensor.data))
+            tensor.data = to_device(np.array(arrays[name], dtype=tensor.dtype, order="C"), device_of(tensor.data))
 
     def to(self, where):
         """Moves parameters and buffers to a device ('cpu', 'cuda') or into a dtype; returns the module."""

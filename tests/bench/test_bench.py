@@ -103,3 +103,14 @@ def test_every_case_is_equal_in_pytorch(capsys):
     pytest.importorskip("torch")
     cpu.main(["--quick", "--only", "models", "--only", "encoder", "--only", "ops"])  # raises where results differ
     assert len(tables(capsys.readouterr().out)) == 3
+
+
+@pytest.mark.peer
+def test_metrics_are_compared_where_they_are_equal(capsys):
+    pytest.importorskip("pycocotools")
+    pytest.importorskip("pycocoevalcap.cider.cider")
+    import metrics
+
+    metrics.main(["--quick"])  # raises where results differ
+    [[head, rule, *rows]] = tables(capsys.readouterr().out)
+    assert len(rows) == len(metrics.CASES) and all(len(row) == len(head) == len(rule) for row in rows)

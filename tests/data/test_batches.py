@@ -16,6 +16,7 @@ from minivl.data.image import normalise, to_array
 from minivl.data.scenes import captions, describes, draw, scene
 from minivl.data.shards import DataError, ShardWriter, decode_image
 from minivl.data.sources import ScenesSource, ShardSource, open_source
+from minivl.tokenizers import ByteLevelBPE
 
 
 def tokenizer(texts, context_length):
@@ -403,3 +404,100 @@ def test_throughput_is_printed(capsys):
             rates.append(640 / (time.perf_counter() - started))
     with capsys.disabled():
         print(f"\n  pictures in batches: {rates[0]:.0f} a second drawn, {rates[1]:.0f} a second from the cache")
+
+
+# ---- clips and questions
+
+
+def strip(frames, size=8):
+    """A strip whose frame f is of the grey level 10 f."""
+    pixels = np.repeat(10 * np.arange(frames, dtype=np.uint8), size)[:, None, None]
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (frames * size, size, 3)))).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_clips(folder, frames=12, told=12, asked=True):
+    asked = (
+        {"questions": [{"question": f"q{k}", "answers": ["yes", "no"], "kind": "k"} for k in range(3)]} if asked else {}
+    )
+    with ShardWriter(folder, per_shard=8) as out:
+        for k in range(6):
+            out.write(f"k{k}", strip(frames), [f"caption {k}"], {"frames": told, **asked})
+    return folder
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(12, range(12)), (4, (1, 4, 7, 10)), (3, (2, 6, 10)), (1, (6,))])
+def test_clips_are_strips_of_which_frames_are_taken_evenly(tmp_path, frames, shown):
+    [batch] = first(1, open_source(write_clips(tmp_path / "c")), frames=frames, mean=(0, 0, 0), std=(1, 1, 1))
+    F = () if frames == 1 else (frames,)
+    assert batch["image"].shape == (4, 3, *F, 16, 16) and batch["image"].flags.c_contiguous
+    grey = batch["image"].reshape(4, 3, frames, -1)
+    np.testing.assert_allclose(
+        grey, np.broadcast_to(np.reshape(10 * np.array(shown) / 255, (-1, 1)), grey.shape), atol=1e-6
+    )
+    [same] = eval_batches(open_source(tmp_path / "c"), tokenizer, 6, 60, 16, (0, 0, 0), (1, 1, 1), frames=frames)
+    np.testing.assert_array_equal(same["image"][:4], batch["image"])
+
+
+def test_clips_are_normalised_by_channel(tmp_path):
+    [batch] = first(1, open_source(write_clips(tmp_path / "c")), frames=12, mean=(0.1, 0.2, 0.3), std=(1, 2, 4))
+    first_frame = batch["image"][0, :, 0, 0, 0]
+    np.testing.assert_allclose(first_frame, [-0.1, -0.1, -0.075], atol=1e-6)
+
+
+def test_a_strip_that_its_frames_do_not_divide_is_a_broken_picture(tmp_path):
+    source = open_source(write_clips(tmp_path / "c", told=7))
+    with pytest.raises(DataError, match="could be decoded"):
+        first(1, source, frames=4)
+    assert source.problems == {"broken clip": 6}
+
+
+def test_random_changes_are_for_pictures(tmp_path):
+    with pytest.raises(ValueError, match="augment: the random changes are those of pictures"):
+        first(1, open_source(write_clips(tmp_path / "c")), frames=4, augment=shake)
+
+
+class Letters:
+    """The tokenizer of this file, with `encode`."""
+
+    def __call__(self, texts, context_length):
+        return tokenizer(texts, context_length)
+
+    def encode(self, text):
+        return [ord(c) for c in text]
+
+
+def test_batches_of_questions(tmp_path):
+    source = open_source(write_clips(tmp_path / "c"))
+    with Batches(source, Letters(), 4, 60, 16, questions=0.5) as batches:
+        several = list(itertools.islice(batches, 12))
+    asked = [batch for batch in several if "question" in batch]
+    assert 2 <= len(asked) <= 10 and all("given" not in batch for batch in several if "question" not in batch)
+    for batch in asked:
+        assert batch["caption"] == [f"{q} {a}" for q, a in zip(batch["question"], batch["answer"], strict=True)]
+        assert batch["given"].tolist() == [1 + len(q) for q in batch["question"]]
+    assert {q for batch in asked for q in batch["question"]} == {"q0", "q1", "q2"}
+    assert {a for batch in asked for a in batch["answer"]} == {"yes", "no"}
+    with Batches(source, Letters(), 4, 60, 16, questions=0.5, start_step=5) as batches:
+        assert_equal(list(itertools.islice(batches, 4)), several[5:9])
+
+
+def test_without_questions_they_cannot_be_asked(tmp_path):
+    source = open_source(write_clips(tmp_path / "c", asked=False))
+    with (
+        pytest.raises(DataError, match="k[0-5]: it has no questions; leave the setting `questions` at 0"),
+        Batches(source, Letters(), 4, 60, 16, questions=1.0) as batches,
+    ):
+        next(batches)
+
+
+@pytest.mark.parametrize("data", ["scenes", "moving"])
+def test_a_question_is_the_beginning_of_its_text_in_tokens_too(data):
+    """So that what is given in training is the prompt in use."""
+    examples = list(itertools.islice(open_source(data).examples(), 40))
+    asked = [q for e in examples for q in e.info["questions"]]
+    words = ByteLevelBPE.train([f"{q['question']} {q['answers'][0]}" for q in asked], 400)
+    for q in asked:
+        whole, question = (words.encode(text) for text in (f"{q['question']} {q['answers'][0]}", q["question"]))
+        assert whole[: len(question)] == question and words.decode(whole[len(question) :]).strip() == q["answers"][0]
