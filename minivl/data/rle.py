@@ -1,106 +1,340 @@
-"""Masks as COCO writes them: lengths of runs down the columns, packed into letters.
+"""Masks as run lengths, in the form of COCO's annotations: how many pixels are off, on, off, on, ... column by column.
 
-    . #     read down the columns:  . . #  # # .  ->  2 not, 3 in, 1 not
-    . #     packed:  {"size": [3, 2], "counts": "231"}
-    # .
+    0 1 1
+    0 1 0    ->  columns 00, 11, 10  ->  2 off, 3 on, 1 off  ->  {"size": [2, 3], "counts": "231"}
 
-A run is written as its difference to the run before last, from the third on, in groups of five bits, the lowest first,
-each group a letter from chr(48) on: bit 6 says that more follow, and the last group carries the sign (maskApi.c of
-cocoapi, `rleToString`).
+A mask of H x W pixels is {"size": [H, W], "counts": ...}. The counts are a list, or a text in COCO's code: each count
+(from the fourth on, its difference to the count before the last) in pieces of 5 bits, the lowest first; a sixth bit
+says that more follow; with 48 added, each piece is a printable character.
+
+Source: pycocotools, whose codes these are (Lin et al. 2014, arXiv 1405.0312; common/maskApi.c of the COCO API). A mask
+costs memory and time by its outline, not by its area, and many masks in one call cost hardly more than one.
+
+    encode, decode    arrays of True and False to masks and back
+    runs, pack        an array to the runs that are on, and runs to a mask
+    from_polygons     COCO's outlines, [[x, y, x, y, ...], ...], to a mask
+    union             of masks of one size
+    area, box         of masks, not decoded
+
+A mask that is none is a `DataError`.
 """
+
+import operator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from minivl.data.tar import DataError
 
-MAX_PIXELS = 1 << 26
+MOST_PIXELS = 1 << 28  # that are decoded in one call, or lie inside an outline
+_MOST_STEPS = 1 << 22  # around an outline; one of 16384 x 16384 pixels takes 330,000
+_FINE = 5  # an outline is followed in fifths of a pixel
+_BAD = "bad mask"
+_ZERO = 48  # "0", the character of an empty piece
 
 
-def encode(mask):
-    """mask (H, W), anything that is not 0 belongs to it  ->  {"size": [H, W], "counts": str}"""
-    mask = np.asarray(mask)
-    if mask.ndim != 2:
-        raise ValueError(f"encode: mask has shape {mask.shape}; it must be (H, W)")
-    starts, lengths = runs(mask)
-    return pack(starts, lengths, mask.shape)
+def encode(masks):
+    """masks (H, W) or (N, H, W), true where the object is  ->  a mask, or a list of N"""
+    masks = np.asarray(masks)
+    if masks.ndim == 2:
+        return encode(masks[None])[0]
+    if masks.ndim != 3:
+        raise ValueError(f"encode: masks have shape {masks.shape}; it must be (H, W) or (N, H, W)")
+    N, H, W = masks.shape
+    on = masks.astype(bool, copy=False).transpose(0, 2, 1).reshape(N, H * W)
+    changes = np.empty_like(on)
+    changes[:, :1] = on[:, :1]  # before the first pixel all is off
+    np.not_equal(on[:, 1:], on[:, :-1], out=changes[:, 1:])
+    mask, place = np.divmod(np.flatnonzero(changes), max(1, H * W))
+    return Runs.from_places(np.full((N, 2), (H, W)), mask, place).dicts()
+
+
+def decode(masks):
+    """A mask  ->  (H, W) bool; a list of masks of one size  ->  (N, H, W) bool"""
+    if not isinstance(masks, (list, tuple)):
+        return decode([masks])[0]
+    runs = Runs.of(masks)
+    H, W = runs.one_size()
+    if len(runs) * H * W > MOST_PIXELS:
+        raise DataError(f"rle: {len(runs)} x {H} x {W} is more than {MOST_PIXELS} pixels to decode at a time", _BAD)
+    return np.repeat(runs.on, runs.counts).reshape(len(runs), W, H).transpose(0, 2, 1)
 
 
 def runs(mask):
-    """Where each run of a mask starts, counted down the columns, and how long it is.   (H, W)  ->  (n,), (n,)"""
-    flat = np.zeros(mask.size + 2, np.int8)
-    flat[1:-1] = (np.asarray(mask) != 0).T.ravel()
-    edges = np.flatnonzero(np.diff(flat))
-    return edges[::2], edges[1::2] - edges[::2]
+    """starts (S,), lengths (S,) of the runs that are on, counted down the columns.   mask (H, W)"""
+    _, start, end = Runs.of([encode(mask)]).spans
+    return start, end - start
 
 
-def pack(starts, lengths, shape):
-    """The RLE of runs in ascending order, which may touch but not overlap.   shape: (H, W) of the picture"""
-    height, width = (int(side) for side in shape)
-    edges = np.column_stack([starts, np.add(starts, lengths)]).astype(np.int64).ravel()
-    if len(edges):
-        touching = edges[1:-1:2] == edges[2::2]
-        edges = np.delete(edges, np.flatnonzero(np.repeat(touching, 2)) + 1)
-    counts = np.diff(edges, prepend=0, append=height * width).tolist()
-    if counts[-1] == 0:
-        counts.pop()
-    return {"size": [height, width], "counts": _letters(counts)}
+def pack(starts, lengths, size):
+    """The mask of runs in ascending order; they may touch, and must not overlap.   size: [H, W]"""
+    ends = np.stack([starts, np.add(starts, lengths)], 1).astype(np.int64).ravel()
+    off_and_on = np.flatnonzero(ends[2::2] == ends[1:-1:2]) * 2 + 1 if len(ends) else []
+    return _mask(np.delete(ends, np.append(off_and_on, np.add(off_and_on, 1)).astype(int)), size)
 
 
-def _letters(counts):
-    letters = []
-    for k, count in enumerate(counts):
-        value = count - counts[k - 2] if k > 2 else count
-        more = True
-        while more:
-            group, value = value & 31, value >> 5
-            more = value != (-1 if group & 16 else 0)
-            letters.append(chr(48 + group + 32 * more))
-    return "".join(letters)
+def area(masks):
+    """The pixels of a mask, an int; of a list of masks (N,)"""
+    if not isinstance(masks, (list, tuple)):
+        return int(area([masks])[0])
+    return Runs.of(masks).areas()
 
 
-def decode(rle):
-    """{"size": [H, W], "counts": str}  ->  (H, W) bool.   DataError: it is no mask"""
-    height, width, counts = _counts(rle)
-    inside = np.arange(len(counts)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(inside, counts).reshape(width, height).T)
+def box(masks):
+    """[x, y, width, height], the smallest box around a mask; of a list of masks (N, 4). Around nothing: zeros."""
+    if not isinstance(masks, (list, tuple)):
+        return box([masks])[0].tolist()
+    return Runs.of(masks).boxes()
 
 
-def area(rle):
-    """The number of pixels in the mask."""
-    return sum(_counts(rle)[2][1::2])
+def union(masks):
+    """The mask of what is in any of these masks."""
+    runs = Runs.of(masks)
+    size, (_, start, end) = runs.one_size(), runs.spans
+    places = np.concatenate([start, end])
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    in_how_many = np.cumsum(np.where(order < len(start), 1, -1))
+    last = np.diff(places, append=-1) != 0  # of the changes at one place
+    places, on = places[last], in_how_many[last] > 0
+    return _mask(places[np.diff(on, prepend=False)], size)
 
 
-def box(rle):
-    """[x, y, width, height] in pixels, the smallest that holds the mask; [0, 0, 0, 0] of an empty one."""
-    mask = decode(rle)
-    if not mask.any():
-        return [0, 0, 0, 0]
-    x, y = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    return [int(x[0]), int(y[0]), int(x[-1] - x[0] + 1), int(y[-1] - y[0] + 1)]
+# ---- outlines --------------------------------------------------------------------------------------------------------
 
 
-def _counts(rle):
-    """(H, W, run lengths), checked: they come out of files."""
+def from_polygons(polygons, size):
+    """Outlines [[x, y, x, y, ...], ...] in pixels, the parts of one object  ->  its mask of size [H, W]
+
+    As pycocotools draws them: an outline is walked in fifths of a pixel, and wherever it crosses the middle of a column
+    the pixels below turn over.
+    """
+    H, W = _size(size)
+    if H * W > MOST_PIXELS:
+        raise DataError(f"rle: size {H} x {W}; it must be at most {MOST_PIXELS} pixels", _BAD)
+    parts = [_mask(_crossings(polygon, H, W), (H, W)) for polygon in polygons]
+    if not parts:
+        raise DataError("rle: no outline; there must be at least one", _BAD)
+    return parts[0] if len(parts) == 1 else union(parts)
+
+
+def _mask(places, size):
+    """The mask that turns on or off at places (K,), which are sorted."""
+    places = places[places < size[0] * size[1]]
+    return Runs.from_places(np.array([size]), np.zeros(len(places), np.int64), places).dicts()[0]
+
+
+def _crossings(polygon, H, W):
+    """The places, column by column, where an outline turns pixels over. What is turned over twice stays."""
     try:
-        height, width = rle["size"]
-        letters = rle["counts"].encode("ascii")
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DataError(f'rle: must be {{"size": [H, W], "counts": str}}, not {rle!r:.80}', "bad mask") from error
-    if not (type(height) is type(width) is int and min(height, width) > 0 and height * width <= MAX_PIXELS):
-        raise DataError(
-            f"rle: size {[height, width]} must be two whole numbers, {MAX_PIXELS} pixels at most", "bad mask"
-        )
-    counts, value, shift = [], 0, 0
-    for letter in letters:
-        group = letter - 48
-        if not 0 <= group < 64 or shift > 30:
-            raise DataError(f"rle: letter {chr(letter)!r} cannot stand at run {len(counts)}", "bad mask")
-        value |= (group & 31) << shift
-        shift += 5
-        if not group & 32:
-            value -= (group & 16) << (shift - 4)  # the highest bit is the sign
-            counts.append(value + counts[-2] if len(counts) > 2 else value)
-            value = shift = 0
-    if shift or min(counts, default=0) < 0 or sum(counts) != height * width:
-        raise DataError(f"rle: its runs add up to {sum(counts)} pixels, not to {height} x {width}", "bad mask")
-    return height, width, counts
+        corners = np.asarray(polygon, np.float64).reshape(-1, 2)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"rle: an outline must be numbers x, y, x, y, ... ({error})", _BAD) from None
+    if len(corners) < 3 or not np.isfinite(corners).all():
+        raise DataError(f"rle: an outline of {len(corners)} corners; it must have 3, and all of them finite", _BAD)
+    x, y = _walk(np.trunc(_FINE * corners + 0.5))
+    turn = np.flatnonzero(x[1:] != x[:-1]) + 1
+    column = (np.where(x[turn] < x[turn - 1], x[turn], x[turn] - 1) + 0.5) / _FINE - 0.5
+    row = np.ceil(np.clip((np.minimum(y[turn], y[turn - 1]) + 0.5) / _FINE - 0.5, 0, H))
+    middle = (column == np.floor(column)) & (column >= 0) & (column <= W - 1)
+    places, times = np.unique((column[middle] * H + row[middle]).astype(np.int64), return_counts=True)
+    return places[times % 2 == 1]
+
+
+def _walk(corners):
+    """x, y of every step around the outline, both ends of each side among them: whole numbers, kept as float64.
+
+    A side is walked along its longer axis from its lower end, so that both directions take the same steps.
+    """
+    start, end = corners, np.roll(corners, -1, 0)
+    side = np.arange(len(corners))
+    longer = np.diff(np.abs(end - start))[:, 0] > 0  # False: x, True: y
+    along, aside = longer.astype(int), 1 - longer
+    back = start[side, along] > end[side, along]
+    low, high = np.where(back[:, None], end, start), np.where(back[:, None], start, end)
+    length = (high - low)[side, along]
+    if length.sum() > _MOST_STEPS:
+        around = f"{length.sum() / _FINE:g} pixels around"
+        raise DataError(f"rle: an outline {around}; it must be {_MOST_STEPS // _FINE} at most", _BAD)
+    slope = (high - low)[side, aside] / np.maximum(length, 1)
+
+    steps = length.astype(np.int64) + 1
+    s = np.repeat(side, steps)
+    t = np.arange(len(s)) - np.repeat(np.cumsum(steps) - steps, steps)
+    t = np.where(back[s], length[s] - t, t)
+    along_axis = low[s, along[s]] + t
+    aside_axis = np.trunc(low[s, aside[s]] + slope[s] * t + 0.5)
+    return np.where(longer[s], aside_axis, along_axis), np.where(longer[s], along_axis, aside_axis)
+
+
+# ---- many masks at a time --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Runs:
+    """Many masks.   size (N, 2)   counts (R,), one mask's behind the other's   first (N + 1,), where each begins"""
+
+    size: np.ndarray
+    counts: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, masks):
+        """From a list of dicts."""
+        masks = list(masks)
+        for n, mask in enumerate(masks):
+            if not isinstance(mask, dict) or "size" not in mask or "counts" not in mask:
+                raise DataError(
+                    f'rle: mask {n} is {str(mask)[:60]}; it must be {{"size": [H, W], "counts": ...}}', _BAD
+                )
+        size = np.array([_size(mask["size"]) for mask in masks], np.int64).reshape(-1, 2)
+        counts = _read([mask["counts"] for mask in masks])
+        first = np.cumsum([0, *map(len, counts)])
+        runs = cls(size, np.concatenate([np.zeros(0, np.int64), *counts]), first)
+        if masks:
+            total, least = (f.reduceat(runs.counts, first[:-1]) for f in (np.add, np.minimum))
+            for n in np.flatnonzero((total != size.prod(1)) | (least < 0))[:1]:
+                had = f"counts of {total[n]} pixels, the smallest {least[n]}"
+                raise DataError(f"rle: mask {n} has {had}; they must be those of its size, {size[n].tolist()}", _BAD)
+        return runs
+
+    @classmethod
+    def from_places(cls, size, mask, place):
+        """From the places (K,) where a mask (K,) turns on or off: sorted by mask, and by place within a mask."""
+        first = np.append(0, np.cumsum(np.bincount(mask, minlength=len(size)) + 1))
+        ends = np.empty(first[-1], np.int64)
+        ends[np.arange(len(place)) + mask] = place
+        ends[first[1:] - 1] = size.prod(1)
+        counts = np.diff(ends, prepend=0)
+        counts[first[:-1]] = ends[first[:-1]]
+        return cls(size, counts, first)
+
+    def __len__(self):
+        return len(self.size)
+
+    def dicts(self):
+        texts = _write(self.counts, self.number, self.first)
+        return [{"size": size, "counts": text} for size, text in zip(self.size.tolist(), texts, strict=True)]
+
+    def one_size(self):
+        """(H, W) of all of them."""
+        if len(self) == 0 or (self.size != self.size[0]).any():
+            raise DataError(f"rle: {len(self)} masks; there must be at least one, and all of one size", _BAD)
+        return self.size[0].tolist()
+
+    @cached_property
+    def number(self):
+        """(R,) each run's number in its own mask; those with odd numbers are on"""
+        return _within(self.first)
+
+    @cached_property
+    def on(self):
+        return (self.number & 1).astype(bool)
+
+    @cached_property
+    def spans(self):
+        """(S,) each: of the runs that are on and not empty, the mask, the first place and the end."""
+        end = np.cumsum(self.counts)
+        begin = (end - self.counts)[self.first[:-1]]
+        on = np.flatnonzero(self.on & (self.counts > 0))
+        mask = np.repeat(np.arange(len(self)), np.diff(np.searchsorted(on, self.first)))
+        end = end[on] - begin[mask]
+        return mask, end - self.counts[on], end
+
+    def areas(self):
+        """(N,)"""
+        mask, start, end = self.spans
+        return np.bincount(mask, end - start, len(self)).astype(np.int64)
+
+    def boxes(self):
+        """(N, 4) x, y, width, height"""
+        mask, start, end = self.spans
+        H = self.size[mask, 0]
+        x, y, right, bottom = start // H, start % H, (end - 1) // H, (end - 1) % H
+        y, bottom = np.where(x < right, 0, y), np.where(x < right, H - 1, bottom)  # over into the next column
+        found = np.zeros((len(self), 4), np.int64)
+        some, first = np.unique(mask, return_index=True)
+        if len(some):
+            low = np.stack([np.minimum.reduceat(v, first) for v in (x, y)], 1)
+            high = np.stack([np.maximum.reduceat(v, first) for v in (right, bottom)], 1)
+            found[some] = np.hstack([low, high - low + 1])
+        return found
+
+
+def _within(first):
+    """0, 1, 2, ... anew in each part that first (N + 1,) marks off."""
+    return np.arange(first[-1]) - np.repeat(first[:-1], np.diff(first))
+
+
+def _size(size):
+    """(H, W) of a mask, as whole numbers."""
+    try:
+        H, W = map(operator.index, size)
+        if min(H, W) >= 0 and H * W < 1 << 40:
+            return H, W
+    except (TypeError, ValueError):
+        pass
+    raise DataError(f"rle: size {str(size)[:60]}; it must be [H, W], the pixels of a picture", _BAD)
+
+
+# ---- counts as text --------------------------------------------------------------------------------------------------
+
+
+def _write(counts, number, first):
+    """COCO's code of the counts of many masks  ->  one text for each"""
+    later = np.flatnonzero(number > 2)
+    value = counts.copy()
+    value[later] -= counts[later - 2]
+    bits = np.frexp(np.where(value < 0, ~value, value).astype(np.float64))[1]  # without the sign
+    pieces = bits // 5 + 1
+    begin = np.append(0, np.cumsum(pieces))
+    piece = _within(begin)
+    code = np.repeat(value, pieces) >> 5 * piece & 31
+    code += _ZERO + 32 * (piece + 1 < np.repeat(pieces, pieces))
+    text, cut = code.astype(np.uint8).tobytes().decode("ascii"), begin[first].tolist()
+    return [text[a:b] for a, b in zip(cut[:-1], cut[1:], strict=True)]
+
+
+def _read(masks):
+    """The counts of many masks, each a list or a text  ->  a list of int64 arrays"""
+    is_text = [isinstance(counts, (str, bytes)) for counts in masks]
+    texts = iter(_read_texts([counts for counts, text in zip(masks, is_text, strict=True) if text]))
+    return [next(texts) if text else _listed(counts) for counts, text in zip(masks, is_text, strict=True)]
+
+
+def _listed(counts):
+    try:
+        array = np.asarray(counts if len(counts) else [0])
+        if array.ndim == 1 and array.dtype.kind in "iu" and (array < 1 << 40).all():
+            return array.astype(np.int64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise DataError(f"rle: counts {str(counts)[:60]}; they must be whole numbers, or a text in COCO's code", _BAD)
+
+
+def _read_texts(texts):
+    texts = [text.encode("utf-8", "replace") if isinstance(text, str) else text for text in texts]
+    texts = [text or b"0" for text in texts]  # no count at all is one of no pixel
+    end = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    code = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - _ZERO
+    last = code < 32  # pieces of their value
+    begin = np.append(0, np.flatnonzero(last) + 1)
+    if len(code) and (code.min() < 0 or code.max() > 63 or not last[end - 1].all() or np.diff(begin).max() > 8):
+        raise DataError(f"rle: counts {str(texts)[:60]}; that is not COCO's code", _BAD)
+    value = np.add.reduceat((code & 31) << 5 * _within(begin), begin[:-1]) if len(code) else begin[:0]
+    value -= np.where(code[last] & 16, 1 << 5 * np.diff(begin), 0)
+    first = np.append(0, np.searchsorted(begin, end))
+    return np.split(_undo_differences(value, _within(first)), first[1:-1])
+
+
+def _undo_differences(value, number):
+    """From the fourth count on, the count before the last is added: odd and even numbers are a running sum each."""
+    counts = value.copy()
+    for odd in (0, 1):
+        chain = np.flatnonzero((number % 2 == odd) & (number > 0))
+        total = np.cumsum(value[chain])
+        begin = np.flatnonzero(number[chain] < 3)  # of each mask
+        before = (total - value[chain])[begin]
+        counts[chain] = total - np.repeat(before, np.diff(begin, append=len(chain)))
+    return counts

@@ -16,8 +16,8 @@ The groups r, c, f (rare, common, frequent) are LVIS's: Gupta et al. 2019, arXiv
 
 import numpy as np
 
+from minivl.data.rle import Runs
 from minivl.metrics.overlap import _box_iou, _mask_iou
-from minivl.metrics.rle import Runs
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of the IoU
 RECALLS = np.linspace(0, 1, 101)

@@ -8,7 +8,7 @@ find any part of a crowd is right (Lin et al. 2014, arXiv 1405.0312; pycocotools
 
 import numpy as np
 
-from minivl.metrics.rle import Runs
+from minivl.data.rle import Runs
 
 _RUNS = 1 << 18  # compared at a time, so that memory does not grow with the pairs
 

@@ -16,7 +16,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "peers"), str(HERE.parents[1])]
 import metric_cases as cases  # noqa: E402
 import numpy as np  # noqa: E402
 
-from minivl.metrics import caption_scores, detection_scores, mask_iou, rle, vqa_scores  # noqa: E402
+from minivl.data import rle  # noqa: E402
+from minivl.metrics import caption_scores, detection_scores, mask_iou, vqa_scores  # noqa: E402
 
 
 def captions(quick):

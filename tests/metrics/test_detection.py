@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minivl.metrics import box_iou, detection_scores, frequency_groups, mask_iou, rle
+from minivl.data import rle
+from minivl.metrics import box_iou, detection_scores, frequency_groups, mask_iou
 from minivl.metrics.detection import AREAS, RECALLS, THRESHOLDS
 
 FROZEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text(encoding="utf-8"))["detection"]

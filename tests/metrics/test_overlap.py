@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minivl.metrics import box_iou, mask_iou, overlap, rle
+from minivl.data import rle
+from minivl.metrics import box_iou, mask_iou, overlap
 
 
 def pixel_iou(found, truth, crowd):

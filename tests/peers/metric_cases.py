@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minivl.metrics import rle
+from minivl.data import rle
 
 COCO_NAMES = ["AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"]
 COCO_NAMES += ["AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large"]

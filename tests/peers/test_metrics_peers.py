@@ -4,7 +4,8 @@ import metric_cases as cases
 import numpy as np
 import pytest
 
-from minivl.metrics import box_iou, caption_scores, detection_scores, mask_iou, rle
+from minivl.data import rle
+from minivl.metrics import box_iou, caption_scores, detection_scores, mask_iou
 from minivl.metrics.caption_words import words
 from minivl.metrics.vqa import answer_accuracy, normalised
 
