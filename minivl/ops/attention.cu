@@ -1,6 +1,7 @@
 // Attention without a table of scores: forward and backward in tiles that fit on the chip. The definition:
 // attention.py; the same four kernels on tensor cores, for bfloat16: attention_bf16.cu.
 // dtypes: float32 float64
+// defines: HEAD_WIDTH=32, HEAD_WIDTH=64, HEAD_WIDTH=128
 //
 // attention_forward    One block works out N queries of one head and goes through the keys, N at a time. Of a row it
 //                      keeps the largest score so far, the sum of the exponentials below it, and the output under way

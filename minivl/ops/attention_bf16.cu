@@ -1,6 +1,7 @@
 // Attention on tensor cores: bfloat16 in and out, sums in float32. The definition: attention.py; the same kernels
 // without tensor cores, which read more easily: attention.cu.
 // dtypes: bfloat16
+// defines: HEAD_WIDTH=32, HEAD_WIDTH=64, HEAD_WIDTH=128
 //
 // attention_forward    One block works out 128 queries of one head, one warp 32 of them. Their scores S against 64 keys
 //                      at a time stay in registers; so do the output and, for each query, the largest score so far and
