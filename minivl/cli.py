@@ -107,6 +107,7 @@ def _parser():
     _add_import(command)
     _add_ladder(command)
     _add_ablate(command)
+    _add_exercises(command)
     command("doctor", doctor, "say what minivl finds on this machine")
     return parser
 
@@ -139,6 +140,24 @@ def _add_ladder(command):
     )
     sub.add_argument("kernel", metavar="KERNEL", nargs="?", help="after 'report': what its lines ask of memory")
     sub.add_argument("--device", choices=("cpu", "cuda"), help="cuda times the kernels (default: where there is a GPU)")
+
+
+def _add_exercises(command):
+    example = "Example: minivl exercise get ex03 my-ex03; cd my-ex03; pytest"
+    sub = command("exercise", exercise, "learn by writing parts of minivl, with tests that say what is wrong", example)
+    text = "list; get, a folder to work in; check, what it earns; submit, the file to hand in"
+    sub.add_argument("action", choices=("list", "get", "check", "submit"), help=text)
+    sub.add_argument("id", metavar="ID", nargs="?", help="get: which exercise")
+    sub.add_argument("folder", metavar="DIR", nargs="?", help="get: the new folder; check, submit: here, if not given")
+    sub.add_argument("--hint", metavar="PART", help="check: the next hint for a part, as ex03.b")
+
+    example = "Example: minivl grade ex03 submissions --out scores --seed 7"
+    sub = command("grade", grade, "judge a folder of submissions: CSV, a page a student, Gradescope's JSON", example)
+    sub.add_argument("id", metavar="ID", help="the exercise")
+    sub.add_argument("submissions", metavar="SUBMISSIONS", help="folder with a .zip or a folder for each student")
+    sub.add_argument("--out", required=True, metavar="SCORES", help="folder to write")
+    sub.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    sub.add_argument("--lenient", action="store_true", help="judge also answers that use more than they need")
 
 
 def _add_evaluate(command):
@@ -385,6 +404,40 @@ def ladder(options):
             print(line, flush=True)
     except (KernelError, NoCompiler) as error:
         raise ValueError(str(error)) from error
+
+
+def exercise(options):
+    from . import exercises
+    from .exercises.report import result_lines
+
+    action, id, folder = options.action, options.id, options.folder
+    if action == "list":
+        for sheet in exercises.all_sheets().values():
+            points = sum(part.points for part in exercises.handout.part_titles(sheet))
+            print(f"{sheet.id}  {points:2} points  {sheet.title}")
+    elif action == "get":
+        if not folder:
+            raise UsageError("say which exercise, and a new folder: minivl exercise get ID DIR")
+        sheet = exercises.get(id, folder)
+        print(f"wrote {folder}: {sheet.title}\nnext: cd {folder}, read README.md, and run pytest")
+    elif folder:
+        raise UsageError(f"minivl exercise {action} takes one folder, got {id} and {folder}")
+    elif action == "submit":
+        print(f"wrote {exercises.submit(id or '.')}")
+    elif options.hint:
+        print(*exercises.hint(id or ".", options.hint), sep="\n")
+    else:
+        print(*result_lines(exercises.check(id or ".")), sep="\n")
+
+
+def grade(options):
+    from .exercises import grade
+
+    def told(student, result):
+        print(f"{student}: {result.score} of {result.points}{'  ' + result.note if result.note else ''}", flush=True)
+
+    results = grade(options.id, options.submissions, options.out, options.seed, lenient=options.lenient, told=told)
+    print(f"wrote {options.out}: scores.csv, {len(results)} pages, gradescope/")
 
 
 def doctor(options):
