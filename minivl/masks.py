@@ -7,6 +7,8 @@ function.
 
 import numpy as np
 
+from . import array
+
 
 def bidirectional(T, keys=None):
     """Every query sees every key (ViT, BERT, MaMMUT's contrastive pass); `keys` of them, T if not given.
@@ -38,7 +40,7 @@ def padding(lengths, T):
 
                          x x x
     """
-    lengths = np.asarray(lengths)
+    lengths = array.to_device(lengths, "cpu")
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise TypeError(f"padding: lengths must be integers (B,), got {lengths.dtype} {lengths.shape}")
     if lengths.size and (lengths.min() < 0 or lengths.max() > T):

@@ -231,7 +231,8 @@ class Training:
         random = np.random.default_rng([s.seed, self.done])
         for _ in range(s.accumulate):
             batch = next(batches)
-            batch = {k: to_device(v, self.device) if isinstance(v, np.ndarray) else v for k, v in batch.items()}
+            # Lengths, and who belongs to whom, tell where to look: they stay, and are asked without a wait for the GPU.
+            batch |= {k: to_device(batch[k], self.device) for k in ("image", "text")}
             out = self.model(batch, random=random)
             for name, value in out.items():
                 if name.endswith("loss"):
