@@ -113,28 +113,32 @@ def usages(log):
 
 
 def table(paths, archs=None):
-    """Compiles each file for each of its dtypes and architectures; yields (a line of text, whether it is a failure)."""
+    """Compiles each file in all that it serves; yields (a line of text, whether it is a failure)."""
     library = nvrtc()
-    yield f"{'file':<26}{'kernel':<34}{'dtype':<10}{'registers':>13}{'shared':>9}{'stack':>7}{'spills':>8}", False
-    for path in paths:
-        wanted = [arch for arch in source.archs(path) if not archs or arch in archs]
-        for dtype in source.dtypes(path):
-            found = {}
-            for arch in wanted:
-                try:
-                    for use in usages(compiled(source.read(path, dtype), arch, library)[1]):
-                        found.setdefault(use.kernel, []).append(use)
-                except GateError as error:
-                    yield f"{path.name} {dtype} {arch}: {error}", True
-            for kernel, uses in sorted(found.items()):
-                yield _row(path.name, kernel, dtype, uses), any(use.spills for use in uses)
+    yield _FORMAT.format("file", "kernel", "dtype", "registers", "shared", "stack", "spills"), False
+    for path, dtype, variant in ((p, d, v) for p in paths for d in source.dtypes(p) for v in source.variants(p)):
+        file = " ".join([path.name, *(f"{name}={value}" for name, value in variant.items())])
+        text, found = source.read(path, dtype, variant), {}
+        for arch in source.archs(path):
+            if archs and arch not in archs:
+                continue
+            try:
+                for use in usages(compiled(text, arch, library)[1]):
+                    found.setdefault(use.kernel, []).append(use)
+            except GateError as error:
+                yield f"{file} {dtype} {arch}: {error}", True
+        for kernel, uses in sorted(found.items()):
+            yield _row(file, kernel, dtype, uses), any(use.spills for use in uses)
+
+
+_FORMAT = "{:<34} {:<34} {:<10}{:>10}{:>9}{:>7}{:>8}"
 
 
 def _row(file, kernel, dtype, uses):
     """One kernel in one dtype: its registers on each architecture, and the largest of the rest."""
     registers = ", ".join(str(use.registers) for use in uses)
     shared, stack, spills = (max(getattr(use, name) for use in uses) for name in ("shared", "stack", "spills"))
-    return f"{file:<26}{kernel:<34}{dtype:<10}{registers:>13}{shared:>9}{stack:>7}{spills:>8}"
+    return _FORMAT.format(file, kernel, dtype, registers, shared, stack, spills)
 
 
 def main(arguments=None):

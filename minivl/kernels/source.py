@@ -14,8 +14,7 @@ STORAGE = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16"}
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"]+)[>"].*$', re.MULTILINE)
 _PRAGMA_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once.*$", re.MULTILINE)
-_DTYPES = re.compile(r"^//[ \t]*dtypes:(.*)$", re.MULTILINE)
-_ARCHS = re.compile(r"^//[ \t]*archs:(.*)$", re.MULTILINE)
+_HEAD = re.compile(r"^//[ \t]*(dtypes|archs|defines):(.*)$", re.MULTILINE)
 
 
 def find(name):
@@ -41,21 +40,30 @@ def shipped():
     return ops + [f"ladder/{path.stem}" for path in sorted((PACKAGE / "ladder").glob("*.cu"))]
 
 
+def _line(path, what):
+    """What follows in the line `// WHAT: ...` of a .cu file, or None."""
+    return dict(_HEAD.findall(path.read_text(encoding="utf-8"))).get(what)
+
+
 def dtypes(path):
-    """What the line `// dtypes: ...` of a .cu file names: those that it can be compiled for. Without one, all three."""
-    line = _DTYPES.search(path.read_text(encoding="utf-8"))
-    named = line[1].split() if line else list(STORAGE)
+    """The dtypes that a file serves: of its line `// dtypes: ...`, else all three."""
+    line = _line(path, "dtypes")
+    named = list(STORAGE) if line is None else line.split()
     if unknown := set(named) - set(STORAGE):
-        raise ValueError(
-            f"{path.name}: its line `// dtypes:` names {', '.join(sorted(unknown))}, must be of {', '.join(STORAGE)}"
-        )
+        unknown = ", ".join(sorted(unknown))
+        raise ValueError(f"{path.name}: its line `// dtypes:` names {unknown}, must be of {', '.join(STORAGE)}")
     return named
 
 
 def archs(path):
-    """The architectures of GPUs that the gate compiles for: what a line `// archs: ...` names, else sm_80 and sm_90."""
-    line = _ARCHS.search(path.read_text(encoding="utf-8"))
-    return line[1].split() if line else ["sm_80", "sm_90"]
+    """The architectures of GPUs that the gate compiles for: of a line `// archs: ...`, else sm_80 and sm_90."""
+    return (_line(path, "archs") or "sm_80 sm_90").split()
+
+
+def variants(path):
+    """The `defines` that a file is compiled with: of a line `// defines: WIDTH=32, WIDTH=64 TILE=16`, two of them."""
+    settings = (_line(path, "defines") or "").split(",")
+    return [dict(setting.split("=", 1) for setting in one.split()) for one in settings]
 
 
 def read(path, dtype, defines=()):

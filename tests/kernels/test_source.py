@@ -43,6 +43,15 @@ def test_the_text_depends_on_dtype_and_defines(tmp_path):
     assert "#define TILE 64\n" in source.read(path, "float32", {"TILE": 64}.items())
 
 
+def test_the_head_of_a_file_says_what_it_is_compiled_for(tmp_path):
+    path = written(tmp_path, kernel="// dtypes: float64 bfloat16\n// archs: sm_90a\n// defines: N=1, N=2 M=a\n")
+    assert source.dtypes(path) == ["float64", "bfloat16"] and source.archs(path) == ["sm_90a"]
+    assert source.variants(path) == [{"N": "1"}, {"N": "2", "M": "a"}]
+    path = written(tmp_path, kernel="// about dtypes: none\n")
+    assert source.dtypes(path) == ["float32", "float64", "bfloat16"] and source.variants(path) == [{}]
+    assert source.archs(path) == ["sm_80", "sm_90"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
