@@ -46,7 +46,7 @@ class MultiHeadAttention(Module):
         """How much each token of x looks at each of the memory: (B, H, T, M); rows add up to 1. To be looked at."""
         q, k = self.heads(self.query(x)), self.heads(self.key(x if memory is None else memory))
         scores = (q @ k.swapaxes(-1, -2)) * q.shape[-1] ** -0.5
-        return ops.softmax(scores if mask is None else ops.where(mask, scores, -np.inf))
+        return ops.softmax(scores, mask)
 
     def heads(self, x):
         """(B, T, C) -> (B, H, T, D)"""

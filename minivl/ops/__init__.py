@@ -41,6 +41,7 @@ from .normalize import normalize
 from .patch_embed import patch_centres, patch_embed, patch_grid
 from .pool import avg_pool2d, max_pool2d
 from .reduce import logsumexp, max, mean, sum, var
+from .rmsnorm import rmsnorm
 from .shape import cast, cat, constant, expand, getitem, move, reshape, stack, swapaxes, to, transpose
 from .softmax import log_softmax, softmax
 
@@ -93,6 +94,7 @@ __all__ = [
     "quick_gelu",
     "relu",
     "reshape",
+    "rmsnorm",
     "sigmoid",
     "softmax",
     "softplus",

@@ -1,7 +1,11 @@
-"""Cross-entropy: how surprised the model is by the truth."""
+"""Cross-entropy: how surprised the model is by the truth. Kernels: cross_entropy.cu."""
 
-from ..array import array_module, rowwise
+import numpy as np
+
+from .. import kernels
+from ..array import array_module, on_gpu, rowwise
 from ..tensor import op
+from . import rows as row_by_row
 
 
 @op
@@ -13,6 +17,8 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
     q is 1 at the target and 0 elsewhere; with label smoothing s (Szegedy et al. 2016, arXiv 1512.00567, sec. 7) it is
     1 - s + s/V there and s/V elsewhere. dlogits = (softmax(logits) - q) / rows: worked out with the loss in one pass
     over the logits, whose softmax is wanted for both.
+
+    A target that is no column is an error; on a GPU, which nobody waits for, it makes NaN of the loss instead.
     """
     xp, V, s = array_module(logits), logits.shape[-1], label_smoothing
     if target.shape != logits.shape[:-1] or target.dtype.kind not in "iu":
@@ -22,12 +28,16 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
         )
     if s < 0 or s >= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {s}, must be at least 0 and below 1")
-    counted = target != ignore_index
-    chosen = target[counted]
+    by_kernel = row_by_row.wanted(logits) and target.size
+    if by_kernel and on_gpu(logits):
+        return _by_kernel(logits, target, ignore_index, s)
+    chosen = target[target != ignore_index]
     if chosen.size and (int(chosen.min()) < 0 or int(chosen.max()) >= V):
         raise IndexError(
             f"cross_entropy: targets from {int(chosen.min())} to {int(chosen.max())}, must be in 0 to {V - 1}"
         )
+    if by_kernel:
+        return _by_kernel(logits, target, ignore_index, s)
     rows = max(1, chosen.size)
 
     def forward(logits, target):
@@ -56,3 +66,18 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
     dlogits, loss = rowwise(forward, logits, target[..., None], sums=1)
     # In place, for a graph is walked once and nobody else holds it.
     return loss.reshape(()), lambda d: xp.multiply(dlogits, d, out=dlogits)
+
+
+def _by_kernel(logits, target, ignore_index, smoothing):
+    k, xp, x = kernels.load("cross_entropy", like=logits), array_module(logits), row_by_row.matrix(logits)
+    target, counted = xp.ascontiguousarray(target, dtype=np.int64).reshape(-1), xp.zeros(1, np.int32)
+    dlogits, losses, loss = xp.empty_like(x), row_by_row.sums_like(x, len(x)), xp.empty((), x.dtype)
+    k.cross_entropy_count(min(512, -(-len(x) // 256)), 256, (target, counted, len(x), ignore_index))
+    row_by_row.run(k.cross_entropy_rows, x, (x, target, counted, dlogits, losses), (ignore_index, smoothing))
+    k.cross_entropy_mean(1, 1024, (losses, counted, loss, len(x)))
+
+    def derivative(d):
+        k.cross_entropy_scale(min(4096, -(-x.size // 1024)), 256, (dlogits, xp.ascontiguousarray(d), x.size))
+        return dlogits.reshape(logits.shape)
+
+    return loss, derivative

@@ -1,9 +1,11 @@
-"""GELU and its relatives: a number is let through by the share of a bell curve that lies below it."""
+"""GELU and its relatives: a number is let through by the share of a bell curve that lies below it. Kernels: gelu.cu."""
 
 import numpy as np
 
-from ..array import array_module, elementwise
+from .. import kernels
+from ..array import array_module, elementwise, rowwise
 from ..tensor import op
+from . import rows
 
 # NumPy has no error function. Phi(-|x|) = t * Q(t) * exp(-x^2 / 2) with t = 1 / (1 + p |x|) and Q a polynomial, the
 # form of Abramowitz & Stegun 7.1.26. These Q were interpolated at Chebyshev points in 40 digits; tests/ops/test_gelu.py
@@ -52,18 +54,46 @@ def _tail(x):
 
 
 @op
-def gelu(x, *, approximate="none"):
+def gelu(x, bias=None, *, approximate="none"):
     """x Phi(x), Phi the normal distribution ('none'), or its approximation by tanh ('tanh').   Hendrycks & Gimpel 2016.
 
     exact   y = x Phi(x)                          dy/dx = Phi(x) + x phi(x)
     tanh    y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3)
 
+    bias    (C,) or None, added to x (..., C) first: on a GPU that costs nothing here, and a whole pass elsewhere
+
     The derivative is worked out on the way, while the numbers are in the cache, and only multiplied in backward.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is {approximate!r}, must be 'none' or 'tanh'")
-    y, slope = elementwise(_gelu_exact if approximate == "none" else _gelu_tanh, x)
-    return y, lambda d: elementwise(np.multiply, d, slope)
+    return _gate("gelu", _EXACT if approximate == "none" else _TANH, x, bias)
+
+
+@op
+def quick_gelu(x, bias=None):
+    """x sigmoid(1.702 x): the GELU of OpenAI's CLIP.   dy/dx = s (1 + 1.702 x (1 - s)).   bias: as in gelu"""
+    return _gate("quick_gelu", _QUICK, x, bias)
+
+
+_EXACT, _TANH, _QUICK = range(3)  # as gelu.cu counts them
+
+
+def _gate(name, kind, x, bias):
+    if bias is not None and (x.ndim == 0 or bias.shape != x.shape[-1:]):
+        raise ValueError(f"{name}: x {x.shape} needs a bias of its last axis, got {bias.shape}")
+    if rows.wanted(*((x,) if bias is None else (x, bias))):
+        return _by_kernel(kind, x) if bias is None else _with_bias_by_kernel(kind, x, bias)
+    formula = (_gelu_exact, _gelu_tanh, _quick_gelu)[kind]
+    if bias is None:
+        y, slope = elementwise(formula, x)
+        return y, lambda d: elementwise(np.multiply, d, slope)
+    y, slope = rowwise(lambda x: formula(x + bias), x)
+
+    def a_few(d, slope):
+        dx = d * slope
+        return dx, dx.sum(0)
+
+    return y, lambda d: rowwise(a_few, d, slope, sums=1)
 
 
 def _gelu_exact(x):
@@ -104,21 +134,45 @@ def _gelu_tanh(x):
     return t, slope
 
 
-@op
-def quick_gelu(x):
-    """x sigmoid(1.702 x): the GELU of OpenAI's CLIP.   dy/dx = s (1 + 1.702 x (1 - s))"""
+def _quick_gelu(x):
+    s = array_module(x).tanh(x * 0.851)  # sigmoid(z) = (1 + tanh(z/2)) / 2
+    s += 1
+    s *= 0.5
+    slope = 1 - s
+    slope *= x
+    slope *= 1.702
+    slope += 1
+    slope *= s
+    s *= x
+    return s, slope
 
-    def formula(x):
-        s = array_module(x).tanh(x * 0.851)  # sigmoid(z) = (1 + tanh(z/2)) / 2
-        s += 1
-        s *= 0.5
-        slope = 1 - s
-        slope *= x
-        slope *= 1.702
-        slope += 1
-        slope *= s
-        s *= x
-        return s, slope
 
-    y, slope = elementwise(formula, x)
-    return y, lambda d: elementwise(np.multiply, d, slope)
+def _by_kernel(kind, x):
+    k, xp, v = kernels.load("gelu", like=x), array_module(x), rows.aligned(x)
+    grid, y = -(-x.size * x.itemsize // (256 * 4 * 16)), xp.empty_like(v)  # a thread takes 16 bytes four times
+    k.gelu_forward(grid, 256, (v, y, x.size, kind))
+
+    def derivative(dy):
+        dx = xp.empty_like(v)
+        k.gelu_backward(grid, 256, (rows.aligned(dy), v, dx, x.size, kind))
+        return dx.reshape(x.shape)
+
+    return y.reshape(x.shape), derivative
+
+
+def _with_bias_by_kernel(kind, x, bias):
+    k, xp, v, bias = kernels.load("gelu", like=x), array_module(x), rows.matrix(x), rows.aligned(bias)
+    (many, C), y = v.shape, xp.empty_like(v)
+    units = C // rows.width(v)
+    threads, teams = rows.in_warps(min(32, units), 256)
+    tiles = -(-units // threads)
+    groups = max(1, min(-(-many // (4 * teams)), -(-rows.THREADS // (256 * tiles))))
+    grid, block = (tiles, groups), (threads, teams)
+    k.bias_gelu_forward(grid, block, (v, bias, y, many, C, kind))
+
+    def derivative(dy):
+        dx, partial = xp.empty_like(v), rows.sums_like(v, 1, groups, C)
+        k.bias_gelu_backward(grid, block, (rows.matrix(dy), v, bias, dx, partial, many, C, kind))
+        return dx.reshape(x.shape), rows.column_sums(k.column_sums, partial, v)[0]
+
+    return y.reshape(x.shape), derivative

@@ -137,7 +137,7 @@ def test_what_is_taken_is_the_body_of_the_function_alone():
     assert result.score == 2
     result = judge("ex03", {**SKELETON, SOFTMAX: text.replace("@op\ndef softmax", "@print\ndef softmax")}, seed=3)
     assert result.score == 2
-    result = judge("ex03", {**SKELETON, SOFTMAX: text.replace("softmax(x)", "softmax(x, y=1)", 1)}, seed=3)
+    result = judge("ex03", {**SKELETON, SOFTMAX: text.replace("mask=None)", "mask=None, y=1)", 1)}, seed=3)
     assert result.score == 0 and "other arguments" in result.note
 
 

@@ -73,6 +73,21 @@ def layernorm(row, weight, bias, eps=1e-5):
     return [w * (n - m) / math.sqrt(v + eps) + b for n, w, b in zip(row, weight, bias, strict=True)]
 
 
+def rmsnorm(row, weight, eps=1e-6):
+    size = math.sqrt(mean([n * n for n in row]) + eps)
+    return [w * n / size for n, w in zip(row, weight, strict=True)]
+
+
+def masked_softmax(x, mask):
+    """Over the last axis, of the scores that the mask allows; a row without any gives 0."""
+    mask, out = np.broadcast_to(mask, x.shape), np.zeros(x.shape)
+    for i in np.ndindex(x.shape[:-1]):
+        seen = [c for c in range(x.shape[-1]) if mask[(*i, c)]]
+        for c, share in zip(seen, softmax([float(x[(*i, c)]) for c in seen]), strict=True):
+            out[(*i, c)] = share
+    return out
+
+
 def normalize(row):
     length = max(math.sqrt(sum(n * n for n in row)), 1e-12)
     return [n / length for n in row]

@@ -32,6 +32,7 @@ def cases(op, call, reference, *shapes, positive=False):
 
 ANY = [(3, 5), (1,), (), (0, 3), (2, 1, 3), (7,)]
 PAIRS = [((3, 5), (3, 5)), ((3, 5), (5,)), ((3, 1), (1, 4)), ((), (2, 3)), ((2, 3), ()), ((0, 3), (3,)), ((), ())]
+BIASED = [((3, 5), (5,)), ((2, 1, 3), (3,)), ((4,), (4,)), ((0, 2), (2,))]
 ROWS = [(3, 5), (7,), (2, 3, 1), (0, 4), (2, 1, 6)]
 IDS = np.array([[1, 4, 1], [0, 1, 2]])
 CHOICE = np.random.default_rng(0).random((3, 5)) < 0.5
@@ -71,6 +72,9 @@ TABLE = [
     *cases("gelu", ops.gelu, E(naive.gelu), *ANY),
     *cases("gelu", lambda x: ops.gelu(x, approximate="tanh"), E(naive.gelu_tanh), *ANY),
     *cases("quick_gelu", ops.quick_gelu, E(lambda a: a * naive.sigmoid(1.702 * a)), *ANY),
+    *cases("gelu", ops.gelu, E(lambda a, b: naive.gelu(a + b)), *BIASED),
+    *cases("gelu", lambda x, b: ops.gelu(x, b, approximate="tanh"), E(lambda a, b: naive.gelu_tanh(a + b)), *BIASED),
+    *cases("quick_gelu", ops.quick_gelu, E(lambda a, b: (a + b) * naive.sigmoid(1.702 * (a + b))), *BIASED),
     # What dropout gives is random: its values have a test of their own.
     *cases("_dropout", lambda x: ops.dropout(x, p=0.4, random=np.random.default_rng(1)), None, (4, 6), (0, 3), ()),
     #
@@ -140,7 +144,11 @@ TABLE = [
     *cases("embedding", lambda t: ops.embedding(t, IDS[:0]), lambda t: np.zeros((0, 3, 2)), (5, 2)),
     *cases("embedding", lambda t: ops.embedding(t, IDS[0, 0]), lambda t: t[1], (5, 2)),
     *cases("layernorm", ops.layernorm, naive.rowwise(naive.layernorm), *(((*s,), s[-1:], s[-1:]) for s in ROWS)),
+    *cases("rmsnorm", ops.rmsnorm, naive.rowwise(naive.rmsnorm), *(((*s,), s[-1:]) for s in ROWS)),
     *cases("softmax", ops.softmax, naive.rowwise(naive.softmax), *ROWS),
+    *cases("softmax", lambda x: ops.softmax(x, CHOICE), lambda x: naive.masked_softmax(x, CHOICE), (3, 5), (2, 3, 5)),
+    *cases("softmax", lambda x: ops.softmax(x, CHOICE[:, :1]), lambda x: naive.masked_softmax(x, CHOICE[:, :1]),
+           (3, 5), (2, 3, 4)),
     *cases("log_softmax", ops.log_softmax, naive.rowwise(naive.log_softmax), *ROWS),
     *cases("normalize", ops.normalize, naive.rowwise(naive.normalize), *ROWS),
     *cases("cross_entropy", lambda x: ops.cross_entropy(x, TARGET), lambda x: naive.cross_entropy(x, TARGET),
@@ -463,6 +471,11 @@ x23, x4 = Tensor(np.zeros((2, 3))), Tensor(np.zeros(4))
         (lambda: ops.matmul(x23, Tensor(1.0)), ValueError, "matmul: shapes (2, 3) and ()"),
         (lambda: ops.linear(x23, x23), ValueError, "linear: x (2, 3) has 3 features, weight (2, 3) takes 2"),
         (lambda: ops.layernorm(x23, x4, x4), ValueError, "layernorm: x (2, 3) needs weight and bias (3,), got (4,)"),
+        (lambda: ops.rmsnorm(x23, x4), ValueError, "rmsnorm: x (2, 3) needs weight (3,), got (4,)"),
+        (lambda: ops.gelu(x23, x4), ValueError, "gelu: x (2, 3) needs a bias of its last axis, got (4,)"),
+        (lambda: ops.quick_gelu(Tensor(1.0), x4), ValueError, "quick_gelu: x () needs a bias of its last axis"),
+        (lambda: ops.softmax(x23, np.ones(3)), TypeError, "softmax: mask is float64, must be boolean"),
+        (lambda: ops.softmax(x23, np.ones(4, bool)), ValueError, "softmax: mask (4,) cannot be broadcast to x (2, 3)"),
         (lambda: ops.embedding(x23, np.array([0.5])), TypeError, "embedding: ids must be integers, got float64"),
         (lambda: ops.embedding(x23, np.array([0, 2])), IndexError, "ids from 0 to 2, the table has rows 0 to 1"),
         (lambda: ops.embedding(x23, np.array([-1])), IndexError, "embedding: ids from -1 to -1"),
