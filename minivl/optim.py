@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .array import CHUNK_BYTES, array_module, on_gpu, parallel, slices
+from .ops import adamw as kernel
 from .weights import match
 
 
@@ -58,6 +59,10 @@ class Optimizer:
         """Changes every parameter that has a gradient, in place, on all cores."""
         due = [i for i, p in enumerate(self.params) if p.grad is not None]
         self.steps[due] += 1
+        self.change(due)
+
+    def change(self, due):
+        """The step of the parameters that are due, by number."""
         work = [(i, arrays) for i in due for arrays in self.pieces(i)]
 
         def update(piece):
@@ -125,6 +130,30 @@ class AdamW(Optimizer):
 
     def moments(self, x):
         return {"mean": _zeros(x, x.shape), "square": _zeros(x, x.shape)}
+
+    def change(self, due):
+        """On a GPU all parameters of a dtype at once, by ops/adamw.cu."""
+        together = {}
+        for i in due:
+            p = self.params[i]
+            together.setdefault(p.dtype if kernel.fits(p.data, p.grad) else None, []).append(i)
+        super().change(together.pop(None, []))
+        for some in together.values():
+            states, params = [self.state[i] for i in some], [self.params[i] for i in some]
+            kernel.step(
+                [p.data for p in params],
+                [p.grad for p in params],
+                [state["mean"] for state in states],
+                [state["square"] for state in states],
+                [self.rates(i) for i in some],
+                self.betas,
+            )
+
+    def rates(self, i):
+        """What the kernel is told of parameter i: see adamw, whose three lines of numbers they are."""
+        lr, step, (beta1, beta2) = float(self.lr) * self.lr_scales[i], int(self.steps[i]), self.betas
+        root = math.sqrt(1 - beta2**step)
+        return lr * root / (1 - beta1**step), self.eps * root, 1 - lr * self.weight_decays[i]
 
     def update(self, arrays, lr, step, decay):
         adamw(*arrays, lr=lr, step=step, betas=self.betas, eps=self.eps, decay=decay)
