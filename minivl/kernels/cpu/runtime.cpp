@@ -371,7 +371,9 @@ static bool allocate(size_t dynamic_bytes) {
         void* memory = mmap(nullptr, MOST_THREADS * STACK_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
         if (memory == MAP_FAILED) return false;
         stacks = (char*)memory;
-        for (int i = 0; i < MOST_THREADS; i++) mprotect(stacks + i * STACK_BYTES, GUARD_BYTES, PROT_NONE);
+        // Every guard makes two more mappings, of which Linux allows a process 65,530: not one a stack, where every
+        // compiled file has its own. A kernel that never stops calling itself runs into one all the same.
+        for (int i = 0; i < MOST_THREADS; i += 64) mprotect(stacks + i * STACK_BYTES, GUARD_BYTES, PROT_NONE);
         *(volatile char*)probe = 0;  // the linker makes thread-local memory on first use
 #ifdef __linux__
         dl_iterate_phdr(find_shared, nullptr);
