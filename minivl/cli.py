@@ -116,7 +116,7 @@ def _add_train(command):
     example = "Example: minivl train coca --data emoji/google --set width=192 --steps 2000 --out run"
     sub = command("train", train, "train a model; what is killed or stopped by Ctrl-C goes on with --resume", example)
     sub.add_argument("model", help="clip, coca or mammut")
-    _add_data(sub, None)
+    _add_data(sub, None, "; given several times, they are mixed (--set mix=..., batch_of=...)", action="append")
     sub.add_argument("--preset", metavar="SIZE", help="tiny (the default), or a size of the paper, as base")
     sub.add_argument("--steps", type=_count, metavar="N", help="how many updates of the weights (default: 1000)")
     sub.add_argument("--out", required=True, metavar="RUN", help="folder to write")
@@ -207,9 +207,9 @@ def _add_run(sub):
     sub.add_argument("run", metavar="RUN", help="folder of a trained model")
 
 
-def _add_data(sub, default):
+def _add_data(sub, default, more="", action="store"):
     text = '"scenes" (the default), "moving" (clips), or WebDataset shards: a folder, a .tar, a prefix, or a pattern'
-    sub.add_argument("--data", default=default, help=text)
+    sub.add_argument("--data", default=default, action=action, help=text + more)
     sub.add_argument("--strict", action="store_true", help="stop at the first broken example, rather than count them")
 
 
@@ -266,6 +266,7 @@ def train(options):
     preset = options.preset or told.get("preset", "tiny")
     more = dict(config=changes, resume=options.resume, device=options.device)
     train(options.model, data=data, out=options.out, preset=preset, settings=Settings(**settings), **more)
+    data = data if isinstance(data, str) else data[0]
     print(f"wrote {options.out}; next: minivl evaluate {options.out} --data {data} --task retrieval")
 
 

@@ -9,9 +9,11 @@ later ones as two runs do that began a hair's breadth apart.
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from .run import Run, write_beside
+from .settings import Settings
 
 PATH = Path(__file__).with_name("expected_demo_curve.jsonl")
 _LOSSES = ("loss", "contrastive_loss", "caption_loss")
@@ -30,13 +32,18 @@ def write(run, path=PATH):
 def read(path=PATH):
     """(the description of the run, its lines) as dicts"""
     description, *lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return description, lines
+    return _whole(description), lines
+
+
+def _whole(description):
+    """With all settings: what was none when the run was made is as it is by default."""
+    return {**description, "settings": asdict(Settings()) | description["settings"]}
 
 
 def compare(run, path=PATH):
     """One line of text: how the curve of `run` lies beside the expected one. None where it is another recipe's."""
     expected, lines = read(path)
-    told, log = run.describe(), {line["step"]: line for line in run.read_log()}
+    told, log = _whole(run.describe()), {line["step"]: line for line in run.read_log()}
     both = [(line, log[line["step"]]) for line in lines if line["step"] in log]
     if not both or any(told[name] != expected[name] for name in ("model", "data", "config", "settings")):
         return None

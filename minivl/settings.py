@@ -2,9 +2,11 @@
 
 import difflib
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 
 from . import optim
+from .data.mix import BATCHES, WEIGHTS
 
 SCHEDULES = {"cosine": optim.warmup_cosine, "linear": optim.warmup_linear, "constant": optim.warmup_constant}
 OPTIMIZERS = {"adamw": optim.AdamW, "adafactor": optim.Adafactor, "sgd": optim.SGD}
@@ -34,6 +36,8 @@ class Settings:
     split: str = "train"  # of the data, where its examples name one; "all": every example
     labels: str = ""  # train only on examples with one of these labels, separated by commas
     first_caption: float = 0.0  # share of the pictures whose text is their first caption; else one drawn from all
+    mix: str = "size"  # of several sets, how often each is met: by "size", "sqrt" (its root), "even", or numbers: 3,1
+    batch_of: str = "all"  # of several sets; "one": each batch is of one, drawn; "turns": they take turns
     label_fraction: float = 0.0  # share of the pictures whose text is a prompt of their labels
     questions: float = 0.0  # share of the batches that are of questions and answers, where the data has some
     bpe_vocabulary: int = 512  # tokens to learn, at most
@@ -54,12 +58,15 @@ class Settings:
                 if not least <= getattr(self, name) <= most or not math.isfinite(getattr(self, name)):
                     wanted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
                     raise SettingError(f"{name} is {getattr(self, name)}, must be {wanted}")
+        numbers = re.fullmatch(r"\d+(\.\d+)?(,\d+(\.\d+)?)*", self.mix)
+        if self.mix not in WEIGHTS and not numbers:
+            raise SettingError(f"mix is {self.mix!r}, must be {', '.join(WEIGHTS)}, or numbers as 3,1")
         if not 0 < self.lr < math.inf:
             raise SettingError(f"lr is {self.lr}, must be above 0")
         for name in ("average", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, must be at least 0 and below 1")
-        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("batch_of", BATCHES)):
             if getattr(self, name) not in known:
                 raise SettingError(f"{name} is {getattr(self, name)!r}, must be one of: {', '.join(known)}")
 

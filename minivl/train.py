@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from . import models, optim
 from .array import device_of, keep_freed_memory, to_device
-from .data import Batches, open_source
+from .data import Batches, open_mix
 from .data.augment import Augment
 from .evaluate import labels_of
 from .models.coca import label_prompt
@@ -42,7 +42,7 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     """Trains a model and returns it. The folder `out` then holds the run.
 
     model_name   "clip", "coca" or "mammut"
-    data         "scenes", "moving", or shards: see minivl.data.open_source
+    data         "scenes", "moving", or shards: see minivl.data.open_source; or a list of these, mixed
     preset       the Config to start from, "tiny" or a size of the paper
     settings     Settings
     config       dict of changes to the preset
@@ -53,12 +53,14 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
                  Interrupted: Ctrl-C, after a checkpoint
     """
     settings = Settings() if settings is None else settings
-    data = [str(part) for part in data] if isinstance(data, (list, tuple)) else str(data)
+    sets = [str(part) for part in (data if isinstance(data, (list, tuple)) else [data])]
+    data = sets[0] if len(sets) == 1 else sets
     run = Run(out)
     wanted = {label.strip() for label in settings.labels.split(",") if label.strip()}
     keep = (lambda info: bool(wanted & set(labels_of(info)))) if wanted else None
     split = None if settings.split == "all" else settings.split
-    source = open_source(data, split, seed=settings.seed, strict=settings.strict, keep=keep)
+    chosen = {"strict": settings.strict, "keep": keep, "need_caption": settings.questions < 1}
+    source = open_mix(sets, split, settings.seed, weights=settings.mix, batch_of=settings.batch_of, **chosen)
     about = {"model": model_name, "preset": preset, "data": data, "settings": asdict(settings)}
     if resume and run.exists():
         _check_same_run(run, about, config or {})
@@ -124,7 +126,8 @@ def _check_same_run(run, about, changes):
     """A resumed run must be the one that was begun; only how often it is saved and how it is watched may change."""
     told = run.describe()
     different = [f"{k}={told[k]}" for k in ("model", "data", "preset") if told[k] != about[k]]
-    for kept, wanted in ((told["settings"], about["settings"]), (told["config"], changes)):
+    begun = asdict(Settings()) | told["settings"]  # what was no setting then was as it is by default
+    for kept, wanted in ((begun, about["settings"]), (told["config"], changes)):
         for name in wanted.keys() - _FREE:
             value = list(wanted[name]) if isinstance(wanted[name], tuple) else wanted[name]
             if kept.get(name) != value:

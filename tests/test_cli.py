@@ -68,6 +68,14 @@ def test_what_is_not_said_again_is_as_it_was(capsys, shards, small, tmp_path):
     assert f"{tmp_path}/new holds no run yet: this begins it" in capsys.readouterr().out
 
 
+def test_several_sets_are_mixed(capsys, shards, small, tmp_path):
+    sets = ["--data", f"{shards}/google", "--data", "scenes:9", "--set", "mix=3,1", "--set", "batch_of=turns"]
+    words = ["train", "coca", *small, "--steps", "2", "--out", f"{tmp_path}/run"]
+    assert cli.main([*words, *sets]) == cli.main([*words, "--resume"]) == 0
+    assert f"next: minivl evaluate {tmp_path}/run --data {shards}/google --task" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"] == [f"{shards}/google", "scenes:9"]
+
+
 @pytest.mark.parametrize("task", ["caption", "zeroshot", "frozen"])
 def test_tasks(capsys, task, small_run, shards, tmp_path):
     figures = tmp_path / "figures.json"

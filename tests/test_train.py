@@ -97,6 +97,28 @@ def test_a_run_that_broke_off_goes_on_with_the_same_bits(tmp_path, data, optimiz
     assert not list((tmp_path / "run").glob("*.part*"))
 
 
+@pytest.mark.parametrize("batch_of", ["all", "one"])
+def test_a_run_on_several_sets_goes_on_with_the_same_bits(tmp_path, data, batch_of, monkeypatch):
+    sets, options = [data, "scenes:30"], dict(steps=6, mix="1,2", batch_of=batch_of)
+    go(tmp_path / "whole", sets, **options)
+    step = Training.step
+
+    def breaks(self, batches):
+        if self.done == 4:
+            raise RuntimeError("broken off")
+        return step(self, batches)
+
+    monkeypatch.setattr(Training, "step", breaks)
+    with pytest.raises(RuntimeError, match="broken off"):
+        go(tmp_path / "run", sets, **options)
+    monkeypatch.setattr(Training, "step", step)
+    go(tmp_path / "run", sets, resume=True, **options)
+    assert result(tmp_path / "run") == result(tmp_path / "whole")
+    assert Run(tmp_path / "run").describe()["data"] == [str(data), "scenes:30"]
+    with pytest.raises(RunError, match="begun with mix=1,2"):
+        go(tmp_path / "run", sets, resume=True, **{**options, "mix": "2,1"})
+
+
 def start(out, data, steps, *more, program=("-m", "minivl.cli"), **options):
     """`minivl train` in a process of its own, which does not ignore Ctrl-C even if we do."""
     sets = [part for setting in ARGUMENTS for part in ("--set", setting)]
@@ -304,6 +326,9 @@ def test_empty_shards_are_an_error_and_leave_no_run(tmp_path):
         ("label_fraction", 1.5),
         ("schedule", "cosin"),
         ("optimizer", "adam"),
+        ("batch_of", "some"),
+        ("mix", "large"),
+        ("mix", "3;1"),
         ("seed", -1),
         ("keep", -1),
     ],
@@ -327,6 +352,12 @@ def test_settings_that_cannot_be(name, value):
 def test_models_that_cannot_be_leave_no_run(tmp_path, data, options, said):
     with pytest.raises(SettingError, match=said):
         go(tmp_path / "run", data, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_must_be_as_many_as_the_sets(tmp_path, data):
+    with pytest.raises(ValueError, match="2 positive numbers"):
+        go(tmp_path / "run", [data, "scenes:9"], mix="1,2,3")
     assert not (tmp_path / "run").exists()
 
 

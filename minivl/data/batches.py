@@ -1,6 +1,6 @@
 """From a source to batches: pictures decoded, augmented and normalised in threads, one caption of each chosen.
 
-    source.stream  -->  examples  -->  [ threads: decode, stack, augment, normalise, tokenize ]  -->  next(batches)
+    source.windows  -->  examples  -->  [ threads: decode, stack, augment, normalise, tokenize ]  -->  next(batches)
 
 Batch number n is a pure function of the source, the seed and n. Threads only decide when it is made, not what it is,
 and a run that starts at step n sees what an uninterrupted one sees there: every random choice comes from a generator
@@ -11,12 +11,11 @@ place: the next good one of the examples that follow stands in for it, and still
 import itertools
 import threading
 import zlib
-from collections import deque
 
 import numpy as np
 
 from minivl.data.image import CLIP_MEAN, CLIP_STD, normalise, resize_and_crop
-from minivl.data.shards import DataError, decode_image
+from minivl.data.shards import DataError, decode_image, kind_of
 
 _CAPTION, _AUGMENT, _ASK = 2, 3, 4  # each use of a seed has its own generator
 _SPARES = 64  # examples after a batch that may stand in for broken ones
@@ -36,7 +35,8 @@ class Batches:
     "image" (B, 3, S, S) float32, normalised   "text" (B, T) int64, T the longest of them   "lengths" (B,) int64
         clips are (B, 3, F, S, S)
     "same" (B, B) bool, whose caption is whose, so that twins are not told apart
-    "key", "caption" lists of strings   "info" list of dicts   "epoch" of the batch's first example
+    "key", "caption" lists of strings   "info" list of dicts   "epoch", "kind" (`shards.kind_of`) of the first example
+        a batch of text alone has no "image"; one of pictures alone no "text", "lengths", "same", "caption"
     "question", "answer" lists of strings, "given" (B,) int64: only in a batch of questions, whose "text" is a question
         and its answer; so many tokens of it come before the answer
 
@@ -80,7 +80,8 @@ class Batches:
         self.questions = questions
         self.step = start_step  # of the batch that next() gives
         self._pictures = Pictures(source, image_size, cache_bytes, frames)
-        self._prefetch = Prefetch(self._windows(start_step), self._make, workers)
+        windows = enumerate(source.windows(start_step, batch_size, _SPARES), start_step)
+        self._prefetch = Prefetch(windows, self._make, workers)
 
     def __iter__(self):
         return self
@@ -100,44 +101,49 @@ class Batches:
     def __exit__(self, *_):
         self.close()
 
-    def _windows(self, step):
-        """(step, the batch's examples and the spares after them), without end."""
-        stream = self.source.stream(step * self.batch_size)
-        window = deque(itertools.islice(stream, self.batch_size + _SPARES))
-        while True:
-            yield step, list(window)
-            step += 1
-            for _ in range(self.batch_size):
-                window.popleft()
-                window.append(next(stream))
-
     def _make(self, step_and_window):
         step, window = step_and_window
         examples, pictures = self._good(step, [example for _, example in window])
-        random = np.random.default_rng([self.seed, step, 0, _CAPTION])
-        asking = self.questions and np.random.default_rng([self.seed, step, 0, _ASK]).random() < self.questions
-        asked = ask(examples, random, self.tokenizer) if asking else {}
-        if asking:
-            captions = [f"{q} {a}" for q, a in zip(asked["question"], asked["answer"], strict=True)]
-        else:
-            captions = [self.caption(example, random) for example in examples]
+        batch = {**self._shown(step, pictures), **self._told(step, examples)}
+        return {**batch, **about(examples), "kind": kind_of(examples[0]), "epoch": window[0][0]}
+
+    def _shown(self, step, pictures):
+        """What a batch holds of its pictures; of text alone nothing."""
+        if not pictures:
+            return {}
         images = to_images(pictures)
         if self.augment is not None:
             if images.ndim == 5:
                 raise ValueError("augment: the random changes are those of pictures, not of clips; set it to 0")
             images = self.augment(images, np.random.default_rng([self.seed, step, 0, _AUGMENT]), step)
-        images = normalise(images, self.mean, self.std)
-        batch = collate(examples, images, captions, self.tokenizer, self.context_length)
-        longest = max(batch["lengths"])  # pads beyond it would only cost time
-        batch["text"] = np.ascontiguousarray(batch["text"][:, :longest])
+        return {"image": normalise(images, self.mean, self.std)}
+
+    def _told(self, step, examples):
+        """What a batch holds of words: captions, or questions with their answers; of pictures alone nothing."""
+        random = np.random.default_rng([self.seed, step, 0, _CAPTION])
+        if self.questions and np.random.default_rng([self.seed, step, 0, _ASK]).random() < self.questions:
+            asked = ask(examples, random, self.tokenizer)
+            captions = [f"{q} {a}" for q, a in zip(asked["question"], asked["answer"], strict=True)]
+        elif self.caption is random_caption and not any(example.captions for example in examples):
+            return {}
+        else:
+            asked, captions = {}, [self.caption(example, random) for example in examples]
+        words = tokenized(captions, self.tokenizer, self.context_length)
+        longest = max(words["lengths"])  # pads beyond it would only cost time
+        words["text"] = np.ascontiguousarray(words["text"][:, :longest])
         _, text = np.unique(captions, return_inverse=True)
-        return {**batch, **asked, "same": text[:, None] == text[None, :], "epoch": window[0][0]}
+        return {**words, **asked, "same": text[:, None] == text[None, :]}
 
     def _good(self, step, window):
         """The batch's examples and their pictures; spares stand in for those whose picture is broken."""
         batch, spares = window[: self.batch_size], iter(window[self.batch_size :])
+        if kinds := self._not_together(batch):
+            how = "do not make one batch; take them a kind at a time (minivl.data.mix.by_kind, batch_of one or turns)"
+            raise DataError(f"batch {step}: {' and '.join(kinds)} {how}", "mixed kinds")
         pictures = []
         for slot, example in enumerate(batch):
+            if example.image is None:
+                continue
             picture = self._pictures(example)
             while picture is None:
                 example = next(spares, None)
@@ -148,6 +154,15 @@ class Batches:
             batch[slot] = example
             pictures.append(picture)
         return batch, pictures
+
+    def _not_together(self, examples):
+        """The kinds of examples that do not make one batch; [] if they do."""
+
+        def form(example):
+            shown = "text" if example.image is None else "frames" if self._pictures.is_clip(example) else "picture"
+            return shown, bool(example.captions) or self.caption is not random_caption
+
+        return sorted(set(map(kind_of, examples))) if len(set(map(form, examples))) > 1 else []
 
 
 def eval_batches(
@@ -169,7 +184,9 @@ def eval_batches(
         images = normalise(to_images([picture for _, picture in batch]), mean, std)
         first = [example.captions[0] if example.captions else "" for example in examples]
         yield {
-            **collate(examples, images, first, tokenizer, context_length),
+            "image": images,
+            **tokenized(first, tokenizer, context_length),
+            **about(examples),
             "captions": [example.captions for example in examples],
         }
     if not seen:
@@ -197,16 +214,13 @@ def to_images(pictures):
     return images
 
 
-def collate(examples, images, captions, tokenizer, context_length):
+def tokenized(captions, tokenizer, context_length):
     ids, lengths = tokenizer(captions, context_length)
-    return {
-        "image": images,
-        "text": ids,
-        "lengths": lengths,
-        "key": [example.key for example in examples],
-        "caption": captions,
-        "info": [example.info for example in examples],
-    }
+    return {"text": ids, "lengths": lengths, "caption": captions}
+
+
+def about(examples):
+    return {"key": [example.key for example in examples], "info": [example.info for example in examples]}
 
 
 class Pictures:
@@ -237,6 +251,10 @@ class Pictures:
         if (len(self._kept) + 1) * picture.nbytes <= self.limit:
             self._kept[name] = picture
         return picture
+
+    def is_clip(self, example):
+        """Whether it gives several frames."""
+        return self.frames > 1 and example.info.get("frames", 1) != 1
 
     def _frames(self, picture, count):
         """A clip is stored as a strip, its frames one below the other."""

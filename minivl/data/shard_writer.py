@@ -79,17 +79,21 @@ class ShardWriter:
 
     def write(self, key, image, captions, info=None):
         """key: no dots or slashes, never used before   image: PIL picture (stored as PNG), or the bytes of a file
-        captions: at least one, without line breaks   info: what goes into the JSON"""
+        captions: at least one, without line breaks   info: what goes into the JSON
+
+        image None: text alone   captions None: a picture alone, or one whose words are all in info
+        """
         info = dict(info or {})
         if not re.fullmatch(r"[^./\\\0\s]{1,100}", key) or key in self.keys:
             why = "was written before" if key in self.keys else "must be 1-100 characters, no dot, slash or space"
             raise DataError(f"key: {key!r} {why}", "bad key")
-        captions = [captions] if isinstance(captions, str) else list(captions)
-        if not captions or any(not c.strip() or len(c.splitlines()) > 1 for c in captions):
-            raise DataError(f"captions of {key!r}: must be lines of text, at least one, not {captions!r}", "no caption")
-        extension, image = _stored(image, key)
-        text = json.dumps(info, ensure_ascii=False, sort_keys=True).encode()
-        files = {"json": text, extension: image, "txt": "\n".join(captions).encode() + b"\n"}
+        files = {"json": json.dumps(info, ensure_ascii=False, sort_keys=True).encode()}
+        if image is None and captions is None:
+            raise DataError(f"image, captions of {key!r}: must not both be None", "no caption")
+        if captions is not None:
+            files["txt"] = "\n".join(_lines(captions, key)).encode() + b"\n"
+        if image is not None:
+            files |= _stored(image, key)
 
         if self.tar is None:
             self.part = self.folder / f".{self.prefix}-{len(self.shards):05d}.part"
@@ -146,15 +150,22 @@ def file_sha256(path):
     return digest.hexdigest()
 
 
+def _lines(captions, key):
+    captions = [captions] if isinstance(captions, str) else list(captions)
+    if not captions or any(not c.strip() or len(c.splitlines()) > 1 for c in captions):
+        raise DataError(f"captions of {key!r}: must be lines of text, at least one, not {captions!r}", "no caption")
+    return captions
+
+
 def _stored(image, key):
-    """(extension, bytes) of a picture."""
+    """{extension: bytes} of a picture."""
     if isinstance(image, Image.Image):
         out = io.BytesIO()
         image.save(out, "PNG")
-        return "png", out.getvalue()
+        return {"png": out.getvalue()}
     for magic, extension in ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"RIFF", "webp")):
         if bytes(image[:4]).startswith(magic):
-            return extension, bytes(image)
+            return {extension: bytes(image)}
     raise DataError(f"image of {key!r}: must be a PIL picture or the bytes of a PNG, JPEG or WebP", "broken picture")
 
 

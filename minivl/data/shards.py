@@ -25,6 +25,7 @@ from minivl.data.tar import DataError, open_tar
 __all__ = ["DataError", "Example", "Problems", "ShardWriter", "decode_image", "read_shards", "shard_paths"]
 
 PICTURES = ("png", "jpg", "jpeg", "webp")
+KINDS = ("image-text", "clip-text", "labelled", "image", "clip", "text")
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 MAX_PIXELS = 1 << 26  # 8192 x 8192
 MAX_PICTURE = 1 << 26  # bytes of a picture file
@@ -57,9 +58,20 @@ class Problems(collections.Counter):
 @dataclass
 class Example:
     key: str  # the name without its extension, with its folder inside the tar if it has one
-    image: bytes  # as stored; `decode_image` opens it
+    image: bytes | None  # as stored; `decode_image` opens it; None: text alone
     captions: list[str]
     info: dict = field(default_factory=dict)  # the JSON: label, split, captions by language, ...
+
+
+def kind_of(example):
+    """One of KINDS: what an example can be batched with."""
+    if example.image is None:
+        return "text"
+    what = "clip" if example.info.get("frames", 1) != 1 else "image"
+    if example.captions:
+        return f"{what}-text"
+    labels = example.info.get("labels") or example.info.get("label")
+    return "labelled" if what == "image" and labels not in (None, "") else what
 
 
 # --- which files ----------------------------------------------------------------------------------------------------
@@ -110,12 +122,13 @@ def _expand(pattern):
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def read_shards(paths, *, strict=False, problems=None, split=None, keep=None, start=0, need_caption=True):
+def read_shards(paths, *, start=0, **options):
     """Yields the Examples of `paths` in order, holding one at a time.
 
     paths           as `shard_paths` gives them, in any order; or anything that it takes, if it is one string or path
     strict          the first problem is a `DataError`; otherwise it is skipped, and counted in `problems`
     split, keep     only examples whose info["split"] is `split`, only those for which keep(info) is true
+    kind            only examples of one of KINDS, which need neither caption nor picture if the kind has none
     start           yields from this example on, counted after all skipping and filtering: the same examples as
                     itertools.islice(..., start, None), without reading the pictures before them
     need_caption    False lets pictures with a label but no caption through (zero-shot test sets)
@@ -123,18 +136,42 @@ def read_shards(paths, *, strict=False, problems=None, split=None, keep=None, st
     Other people's sets: unknown files are ignored; a label may stand in KEY.cls, a caption in the JSON under
     "caption", "captions", "text" or "TEXT" where there is no KEY.txt; a key may be in a folder of the tar.
     """
-    problems = Problems() if problems is None else problems
-    paths = shard_paths(paths) if isinstance(paths, (str, os.PathLike)) else paths
     good = 0
 
     def want_picture():
         return good >= start
 
+    examples = _accepted(paths, want_picture, **options)
+    while example := next(examples, None):
+        good += 1
+        if good > start:
+            yield example
+
+
+def count_kinds(paths, **options):
+    """{kind: how many examples}, found without reading a picture.   options: those of `read_shards` but start"""
+    return collections.Counter(map(kind_of, _accepted(paths, lambda: False, **options)))
+
+
+def _accepted(
+    paths,
+    want_picture,
+    strict=False,
+    problems=None,
+    split=None,
+    keep=None,
+    kind=None,
+    need_caption=True,
+    need_picture=True,
+):
+    problems = Problems() if problems is None else problems
+    paths = shard_paths(paths) if isinstance(paths, (str, os.PathLike)) else paths
+    needs = (need_picture, need_caption) if kind is None else (False, False)
     for path in paths:
         try:
             for key, files in _samples(path, want_picture):
                 try:
-                    example = _example(key, files, f"{path}: {key}", need_caption)
+                    example = _example(key, files, f"{path}: {key}", *needs)
                 except DataError as error:
                     if strict:
                         raise
@@ -142,8 +179,7 @@ def read_shards(paths, *, strict=False, problems=None, split=None, keep=None, st
                     continue
                 if split not in (None, example.info.get("split")) or (keep and not keep(example.info)):
                     continue
-                good += 1
-                if good > start:
+                if kind in (None, kind_of(example)):
                     yield example
         except DataError as error:
             if strict:
@@ -180,13 +216,13 @@ def _samples(path, want_picture):
         yield key, files
 
 
-def _example(key, files, where, need_caption):
+def _example(key, files, where, need_picture, need_caption):
     """Puts the files of one key together, or says what is wrong with them."""
     for content in files.values():
         if isinstance(content, DataError):
             raise content
     image = next((files[e] for e in PICTURES if e in files), None)
-    if image is None:
+    if image is None and need_picture:
         raise DataError(f"{where}: no picture ({', '.join(PICTURES)})", "no picture")
     info = _json(files["json"], where) if "json" in files else {}
     if "cls" in files:
@@ -194,7 +230,7 @@ def _example(key, files, where, need_caption):
         info.setdefault("label", int(label) if re.fullmatch(r"\d{1,18}", label) else label)
     captions = _text(files["txt"], where).splitlines() if "txt" in files else _captions_in(info)
     captions = [" ".join(c.split()) for c in captions if c.strip()]
-    if need_caption and not captions:
+    if not captions and (need_caption or image is None):
         raise DataError(f"{where}: no caption in .txt or .json", "no caption")
     return Example(key, image, captions, info)
 

@@ -7,19 +7,20 @@ bytes of a file.
     source.examples()          one pass in the stored order, for evaluation
     source.examples(epoch)     one pass, shuffled for that epoch
     source.stream(start)       epoch after epoch, without end, from example number `start` on
+    source.windows(step, ...)  the same in batches, from batch number `step` on
 """
 
-import collections
 import io
 import itertools
-import sys
+import json
+from collections import deque
 
 import numpy as np
 
 from minivl.data import moving
 from minivl.data.questions import questions
 from minivl.data.scenes import candidates, captions, draw, scene
-from minivl.data.shards import DataError, Example, Problems, read_shards, shard_paths
+from minivl.data.shards import DataError, Example, Problems, count_kinds, read_shards, shard_paths
 
 _ORDER = 1  # keeps this generator's numbers apart from those of other uses of the same seed
 _KEEP = 50_000  # drawn scenes that stay in memory: about 100 MB
@@ -29,27 +30,35 @@ _CLIPS = {"train": 5_000, "val": 500}
 
 
 def open_source(
-    data, split="train", seed=0, *, strict=False, keep=None, shuffle_buffer=2048, need_caption=True, distinct=False
+    data,
+    split="train",
+    seed=0,
+    *,
+    strict=False,
+    keep=None,
+    shuffle_buffer=2048,
+    need_caption=True,
+    kind=None,
+    distinct=False,
 ):
     """The source that `data` names: "scenes", "moving", "scenes:500" (that many), or what `shard_paths` takes.
 
     split      for scenes "train", "val" or "held-out", for moving scenes "train" or "val"; for shards the examples of
-               that split, and those that name none
+               that split, and those that name none; None: "train", or all
     seed       of scenes and of every order
     strict     the first bad example is a `DataError` rather than counted in `source.problems`
     distinct   scenes: no two that one caption could describe, for retrieval
-    keep, shuffle_buffer, need_caption   see `ShardSource`
+    keep, shuffle_buffer, need_caption, kind   see `ShardSource`
     """
     if is_drawn(data):
         name, colon, number = data.partition(":")
         if colon and not (number.isascii() and number.isdigit() and int(number) > 0):
             raise DataError(f"data: {data!r} must be {name} or {name}:COUNT, COUNT a whole number of at least 1")
-        return (MovingSource if name == "moving" else ScenesSource)(
-            seed, split, int(number) if colon else None, distinct=distinct
-        )
+        drawn = MovingSource if name == "moving" else ScenesSource
+        return drawn(seed, split or "train", int(number) if colon else None, distinct=distinct)
     paths = shard_paths(data)
-    options = {"keep": keep, "strict": strict, "shuffle_buffer": shuffle_buffer, "need_caption": need_caption}
-    return ShardSource(paths, seed, split=split, **options)
+    options = {"shuffle_buffer": shuffle_buffer, "need_caption": need_caption, "kind": kind}
+    return ShardSource(paths, seed, split=split, keep=keep, strict=strict, **options)
 
 
 def is_drawn(data):
@@ -75,12 +84,41 @@ class Source:
                 raise DataError(f"{self}: no example to read; {self.problems}", "empty")
             epoch, start = epoch + 1, 0
 
+    def windows(self, step, size, spares):
+        """The examples of batch number `step`, of the next, ...: lists of (epoch, Example), without end.
+
+        Each has `size` of them, and behind them the `spares` that come next and may stand in for broken ones.
+        """
+        stream = self.stream(step * size)
+        window = deque(itertools.islice(stream, size + spares))
+        while True:
+            yield list(window)
+            for _ in range(size):
+                window.popleft()
+                window.append(next(stream))
+
+    def kinds(self):
+        """{kind: how many examples}; see `minivl.data.shards.kind_of`"""
+        return {self.kind: self.length()}
+
+    def of_kind(self, kind):
+        """The examples of one kind, as a source."""
+        if kind not in self.kinds():
+            raise ValueError(f"kind: {self} has no {kind!r}; it has {', '.join(self.kinds()) or 'nothing'}")
+        return self
+
+    def share_problems(self, problems):
+        """What is skipped is counted in `problems`, which several sources may share."""
+        self.problems = problems
+
     def _random(self, epoch):
         return np.random.default_rng([self.seed, epoch, 0, _ORDER])
 
 
 class ScenesSource(Source):
     """`count` scenes of a split (see `minivl.data.scenes`), drawn when they are first asked for."""
+
+    kind = "image-text"
 
     def __init__(self, seed=0, split="train", count=None, *, distinct=False, size=32):
         super().__init__(seed, strict=True)  # nothing to forgive: every scene is good
@@ -118,6 +156,8 @@ class ScenesSource(Source):
 
 class MovingSource(Source):
     """`count` clips of a split (see `minivl.data.moving`), drawn when they are first asked for."""
+
+    kind = "clip-text"
 
     def __init__(self, seed=0, split="train", count=None, *, distinct=False, size=32):
         super().__init__(seed, strict=True)
@@ -158,14 +198,26 @@ class ShardSource(Source):
     split, keep      only examples whose info names this split (or none at all), only those for which keep(info) is true
     shuffle_buffer   examples held in memory; 1 keeps the order within a shard
     need_caption     False lets pictures with a label alone through
+    kind             only examples of this kind, among them pictures without text, or text alone
     """
 
-    def __init__(self, paths, seed=0, *, split=None, keep=None, strict=False, shuffle_buffer=2048, need_caption=True):
+    def __init__(
+        self,
+        paths,
+        seed=0,
+        *,
+        split=None,
+        keep=None,
+        strict=False,
+        shuffle_buffer=2048,
+        need_caption=True,
+        kind=None,
+    ):
         super().__init__(seed, strict)
         if shuffle_buffer < 1:
             raise ValueError(f"shuffle_buffer: {shuffle_buffer}; it must be at least 1")
         self.paths, self.split, self.keep = list(paths), split, keep
-        self.shuffle_buffer, self.need_caption = shuffle_buffer, need_caption
+        self.shuffle_buffer, self.need_caption, self.kind = shuffle_buffer, need_caption, kind
         self._length, self._kept, self._room, self._read = None, {}, _KEEP_BYTES, set()
 
     def __str__(self):
@@ -174,16 +226,17 @@ class ShardSource(Source):
     def length(self):
         """How many examples a pass has, found by stepping through the tars once without reading a picture."""
         if self._length is None:
-            taken = []
-
-            def count(info):
-                taken.append(self._wanted(info))
-                return taken[-1]
-
-            counting = read_shards(self.paths, keep=count, start=sys.maxsize, need_caption=self.need_caption)
-            collections.deque(counting, maxlen=0)
-            self._length = sum(taken)
+            options = {"need_caption": self.need_caption, "kind": self.kind}
+            self._length = sum(count_kinds(self.paths, keep=self._wanted, **options).values())
         return self._length
+
+    def kinds(self):
+        kinds = count_kinds(self.paths, keep=self._wanted, kind=self.kind, need_caption=False, need_picture=False)
+        return dict(sorted(kinds.items()))
+
+    def of_kind(self, kind):
+        options = {"split": self.split, "keep": self.keep, "strict": self.strict, "shuffle_buffer": self.shuffle_buffer}
+        return ShardSource(self.paths, self.seed, kind=kind, **options)
 
     def examples(self, epoch=None):
         if epoch is None:
@@ -211,12 +264,14 @@ class ShardSource(Source):
             return
         # What is wrong with a shard is wrong in every epoch: it is counted once.
         problems = Problems() if path in self._read else self.problems
-        options = {"keep": self._wanted, "need_caption": self.need_caption}
+        options = {"keep": self._wanted, "need_caption": self.need_caption, "kind": self.kind}
         kept, room = [], self._room
         for example in read_shards([path], strict=self.strict, problems=problems, **options):
-            room -= len(example.image)
             if room >= 0:
+                room -= _bytes(example)
                 kept.append(example)
+                if room < 0:
+                    kept.clear()
             yield example
         self._read.add(path)
         if room >= 0:
@@ -226,3 +281,9 @@ class ShardSource(Source):
         if self.split is not None and info.get("split", self.split) != self.split:
             return False
         return self.keep is None or bool(self.keep(info))
+
+
+def _bytes(example):
+    """Roughly the memory that an example takes."""
+    words = sum(map(len, example.captions)) + len(json.dumps(example.info))
+    return 1000 + len(example.image or b"") + 4 * words

@@ -214,7 +214,7 @@ def test_a_small_set_is_read_once_and_a_large_one_is_streamed(shards, monkeypatc
         return [[example.key for example in source.examples(epoch)] for epoch in (0, 1, None)]
 
     small = open_source(shards, shuffle_buffer=6)
-    monkeypatch.setattr("minivl.data.sources._KEEP_BYTES", 15_000)  # room for one of the four shards
+    monkeypatch.setattr("minivl.data.sources._KEEP_BYTES", 25_000)  # room for one of the four shards
     large = open_source(shards, shuffle_buffer=6)
     expected = keys(large)
     assert keys(small) == expected
