@@ -115,6 +115,10 @@ class Module:
     def __repr__(self):
         return f"<kernels of {self.path.name} for {self.dtype}: {', '.join(self.signatures)}>"
 
+    def compile(self):
+        """Compiles it for the CPU now, rather than at the first launch."""
+        self._library(False)
+
     def _library(self, on_gpu):
         if on_gpu not in self._libraries:
             if on_gpu:

@@ -86,7 +86,7 @@ def _own_files():
 def _runtime(check):
     """The runtime, compiled once for all kernels; for check mode with check.cpp."""
     text = "".join(f'#include "{name}"\n' for name in RUNTIME if check or name != "check.cpp")
-    flags = ("-O2", "-c", *(("-DMINIVL_CHECK",) if check else ()))
+    flags = ("-O3", "-c", *(("-DMINIVL_CHECK",) if check else ()))
     return _compiled("runtime-check" if check else "runtime", text, flags, ".o")
 
 

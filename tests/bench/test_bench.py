@@ -5,8 +5,11 @@ import cpu
 import engines
 import numpy as np
 import pytest
+import runner
 import with_arrays
 import with_minivl
+
+from minivl import kernels
 
 ENCODER = cases.case_of("encoder", cases.SMALL_ENCODER)
 
@@ -114,3 +117,11 @@ def test_metrics_are_compared_where_they_are_equal(capsys):
     metrics.main(["--quick"])  # raises where results differ
     [[head, rule, *rows]] = tables(capsys.readouterr().out)
     assert len(rows) == len(metrics.CASES) and all(len(row) == len(head) == len(rule) for row in rows)
+
+
+@pytest.mark.skipif(kernels.compiler() is None, reason="there is no C++ compiler here")
+@pytest.mark.parametrize("mode", ["fast", "check"])
+def test_the_costs_of_the_runner_are_found(mode):
+    found = runner.costs(mode, threads=256, times=4, rounds=1)
+    assert [unit for _, _, unit in found] == ["us", "ns", "ns", "ns", "ns"]
+    assert all(np.isfinite(number) for _, number, _ in found)

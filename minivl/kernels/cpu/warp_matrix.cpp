@@ -100,16 +100,22 @@ struct Product {
 };
 
 // Lane l holds, with g = l / 4 and t = l % 4: of d the elements (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));  // the compiler's own vectors
+
 template <int K>
 static void multiply(void** operands, const float (&a)[16][K], const float (&b)[K][8]) {
+    float product[16][8];
+    for (int r = 0; r < 16; r++) {
+        Four left = {}, right = {};
+        for (int k = 0; k < K; k++) {
+            left += a[r][k] * *(const Four*)b[k];
+            right += a[r][k] * *(const Four*)(b[k] + 4);
+        }
+        *(Four*)product[r] = left, *(Four*)(product[r] + 4) = right;
+    }
     for (int l = 0; l < 32; l++) {
         float* d = ((Product*)operands[l])->d;
-        int g = l / 4, t = l % 4;
-        for (int i = 0; i < 4; i++) {
-            float sum = 0;
-            for (int k = 0; k < K; k++) sum += a[g + i / 2 * 8][k] * b[k][t * 2 + i % 2];
-            d[i] += sum;
-        }
+        for (int i = 0; i < 4; i++) d[i] += product[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2];
     }
 }
 
