@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import cases.py, which stands beside them."""
+"""Lets the tests of this folder import launches.py, which stands beside them."""
 
 import sys
 from pathlib import Path

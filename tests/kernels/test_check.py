@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import CORRECT, SILENT, f, i, result_of
+from launches import CORRECT, SILENT, f, i, result_of
 
 from minivl import kernels
 

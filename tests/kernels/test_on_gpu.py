@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CORRECT, SILENT, result_of
+from launches import CORRECT, SILENT, result_of
 
 from minivl import array, kernels
 
