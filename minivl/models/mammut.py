@@ -52,7 +52,7 @@ from ..tensor import Tensor, checkpoint, no_grad
 
 # "frames x rows x columns / stride @ offset" of each shape, for clips of 32 x 224 x 224: TubeViT's.
 PUBLISHED_TUBES = "8x8x8/16x32x32@0x0x0 12x4x4/6x32x32@4x8x8 4x12x12/16x32x32@0x16x16"
-SMALL_TUBES = "8x4x4/8x4x4@0x0x0 16x8x8/16x8x8@0x0x0"  # for 16 x 32 x 32
+SMALL_TUBES = "8x4x4/8x6x6@0x1x1 4x8x8/16x8x8@6x0x0"  # for 16 x 32 x 32
 
 
 @dataclass
