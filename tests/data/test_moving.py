@@ -72,6 +72,13 @@ def test_every_frame_belongs_to_clips_of_every_direction_and_of_either_order(f):
                     assert (frames(backwards)[f] == shown).all(), "who lies on top does not tell either"
 
 
+def test_who_lies_on_top_does_not_tell_who_moves_first():
+    c = some(1, 2)[0]
+    one = replace(c, paths=np.full_like(c.paths, 0.5))
+    other = replace(one, items=one.items[::-1])
+    assert one.labels != other.labels and (frames(one) == frames(other)).all()
+
+
 def test_a_classifier_reads_motion_off_two_frames_and_not_off_one():
     clips = some(300, 1)
     classes = np.array([list(DIRECTIONS).index(c.moves[0]) for c in clips])
