@@ -108,6 +108,7 @@ def _parser():
     _add_ladder(command)
     _add_ablate(command)
     _add_exercises(command)
+    _add_bench(command)
     command("doctor", doctor, "say what minivl finds on this machine")
     return parser
 
@@ -118,7 +119,6 @@ def _add_train(command):
     sub.add_argument("model", help="clip, coca or mammut")
     _add_data(sub, None, "; given several times, they are mixed (--set mix=..., batch_of=...)", action="append")
     sub.add_argument("--preset", metavar="SIZE", help="tiny (the default), or a size of the paper, as base")
-    sub.add_argument("--from", dest="begin", metavar="RUN", help="begin with the weights and vocabulary of another run")
     sub.add_argument("--steps", type=_count, metavar="N", help="how many updates of the weights (default: 1000)")
     sub.add_argument("--out", required=True, metavar="RUN", help="folder to write")
     sub.add_argument(
@@ -129,6 +129,17 @@ def _add_train(command):
     )
     sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
     sub.add_argument("--list", action=_ListSettings, nargs=0, help="print all settings and their defaults, and end")
+
+
+def _add_bench(command):
+    example = "Examples: minivl bench cpu --quick; minivl bench gpu --only attention"
+    sub = command("bench", bench, "measure minivl beside PyTorch, in a checkout of its source", example)
+    sub.add_argument(
+        "where", choices=("cpu", "gpu"), help="steps and ops on the cpu; kernels on a gpu, counted without"
+    )
+    sub.add_argument(
+        "arguments", metavar="...", nargs=argparse.REMAINDER, help="--quick, --only NAME and others; --help tells all"
+    )
 
 
 def _add_ladder(command):
@@ -265,8 +276,7 @@ def train(options):
         print(f"{options.out} holds no run yet: this begins it")
     data = options.data or told.get("data", "scenes")
     preset = options.preset or told.get("preset", "tiny")
-    begin = options.begin or told.get("begin")
-    more = dict(config=changes, begin=begin, resume=options.resume, device=options.device)
+    more = dict(config=changes, resume=options.resume, device=options.device)
     train(options.model, data=data, out=options.out, preset=preset, settings=Settings(**settings), **more)
     data = data if isinstance(data, str) else data[0]
     print(f"wrote {options.out}; next: minivl evaluate {options.out} --data {data} --task retrieval")
@@ -441,6 +451,16 @@ def grade(options):
 
     results = grade(options.id, options.submissions, options.out, options.seed, lenient=options.lenient, told=told)
     print(f"wrote {options.out}: scores.csv, {len(results)} pages, gradescope/")
+
+
+def bench(options):
+    import runpy
+
+    file = Path(__file__).parent.parent / "tests" / "bench" / f"{options.where}.py"
+    if not file.exists():
+        raise FileNotFoundError(f"minivl bench runs in a checkout of the source: there is no {file}")
+    sys.argv[:] = [str(file), *options.arguments]
+    runpy.run_path(str(file), run_name="__main__")
 
 
 def doctor(options):

@@ -232,6 +232,19 @@ def test_list_prints_every_setting_with_its_default(capsys):
         assert line in told
 
 
+def test_bench_runs_the_benchmark_of_the_checkout(command):
+    code, out, err = command("bench", "gpu", "--only", "no such case")
+    assert code == 1 and out == "" and "--only: got 'no such case', must be in one of: layernorm" in err
+    code, out, _ = command("bench", "cpu", "--help")
+    assert code == 0 and "--alone" in out
+
+
+def test_bench_without_a_checkout_says_so(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "minivl" / "cli.py"))
+    assert cli.main(["bench", "cpu"]) == 1
+    assert "minivl bench runs in a checkout of the source: there is no" in capsys.readouterr().err
+
+
 def test_doctor_finds_what_is_there(capsys):
     assert cli.main(["doctor"]) == 0
     told = capsys.readouterr().out

@@ -7,7 +7,9 @@ and little about numbers.
 """
 
 import contextlib
+import importlib.machinery
 import sys
+import time
 import types
 
 import numpy as np
@@ -126,8 +128,13 @@ class _Module(types.ModuleType):
 
     def __init__(self):
         super().__init__("cupy")
+        self.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
         self.used = set()  # names of functions that were asked for
-        self.cuda = types.SimpleNamespace(is_available=lambda: True, Event=_Event, runtime=_Runtime)
+        self.cuda = types.SimpleNamespace(
+            is_available=lambda: True, Event=_Event, runtime=_Runtime, Device=lambda: types.SimpleNamespace(id=0),
+            get_elapsed_time=lambda begin, end: 1e3 * (end.time - begin.time),
+        )  # fmt: skip
+        self.__version__ = "none: a stand-in on the CPU"
         strided = types.SimpleNamespace(as_strided=lambda *a, **o: _called(np.lib.stride_tricks.as_strided, a, o))
         self.lib = types.SimpleNamespace(stride_tricks=strided)
         self.random = types.SimpleNamespace(default_rng=None)
@@ -138,8 +145,8 @@ class _Module(types.ModuleType):
     def array(self, a, dtype=None):
         return ndarray(np.array(a._array if isinstance(a, ndarray) else a, dtype))
 
-    def asnumpy(self, a):
-        return a.get()
+    def get_default_memory_pool(self):
+        return types.SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0)
 
     def __getattr__(self, name):
         self.used.add(name)
@@ -174,16 +181,16 @@ class _Module(types.ModuleType):
 
 class _Event:
     def record(self, stream=None):
-        pass
+        self.time = time.perf_counter()
 
     def synchronize(self):
         pass
 
 
 class _Runtime:
-    @staticmethod
-    def deviceSynchronize():
-        pass
+    deviceSynchronize = staticmethod(lambda: None)
+    driverGetVersion = runtimeGetVersion = staticmethod(lambda: 13000)
+    getDeviceProperties = staticmethod(lambda device: {"name": b"no GPU"})
 
 
 @contextlib.contextmanager
