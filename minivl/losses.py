@@ -23,7 +23,7 @@ def contrastive_loss(image, text, log_scale, same=None):
     scores = logits
     if same is not None:
         twins = same & ~np.eye(B, dtype=bool)
-        scores = ops.where(to_device(~twins, device_of(image.data)), logits, np.finfo(image.dtype).min / 2)
+        scores = ops.where(to_device(~twins, device_of(image.data)), logits, -1e30)
     diagonal = array_module(image.data).arange(B)
     loss = (ops.cross_entropy(scores, diagonal) + ops.cross_entropy(scores.T, diagonal)) * 0.5
     return loss, logits

@@ -1,6 +1,7 @@
 """The transformer block, a stack of them, and the attentional pooler."""
 
 from .. import ops
+from ..array import to_device
 from ..tensor import checkpoint
 from .attention import MultiHeadAttention
 from .layers import MLP, LayerNorm
@@ -56,6 +57,7 @@ class Transformer(Module):
 
     def stream(self, x, mask=None, memory=None, cache=None, random=None):
         """The residual stream as the last block leaves it, not yet normalised: for whoever adds to it."""
+        mask = None if mask is None else to_device(mask, x.device)  # once, not in every block
         for block in self.blocks:
             if self.checkpointed:
                 x = checkpoint(lambda x, block=block: block(x, mask, memory, cache, random), x, random=random)

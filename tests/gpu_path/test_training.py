@@ -64,6 +64,21 @@ def test_a_training_step(name):
     assert_cupy_has(cupy.used)
 
 
+def test_a_training_step_in_bfloat16():
+    """All numbers in bfloat16, as the benchmark has them: every op that is not a kernel has to know it."""
+    dtype = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    model = MODELS["coca"](np.random.default_rng(0))
+    batch = batch_for(model, np.random.default_rng(1))
+    expected = step(model, batch)
+    with instead_of_cupy() as cupy:
+        model = MODELS["coca"](np.random.default_rng(0)).to("cuda").to(dtype)
+        here = {key: to_device(batch[key], "cuda") for key in ("image", "text")}
+        found = step(model, batch | here | {"image": here["image"].astype(dtype)})
+        assert {p.grad.dtype for p in model.parameters()} == {dtype}
+    np.testing.assert_allclose(found, expected, rtol=0.03)
+    assert_cupy_has(cupy.used)
+
+
 def assert_cupy_has(names):
     """Where CuPy is installed, it need not find a GPU to be asked what it has."""
     if importlib.util.find_spec("cupy") is not None:
