@@ -104,6 +104,7 @@ def _parser():
     sub.add_argument("--limit", type=_count, metavar="N", help="search only the first N pictures")
     sub.add_argument("--out", default="retrieved.png", metavar="FILE", help="the sheet (default: %(default)s)")
 
+    _add_explain(command)
     _add_import(command)
     _add_ladder(command)
     _add_ablate(command)
@@ -190,6 +191,20 @@ def _add_evaluate(command):
     sub.add_argument("--beams", type=_count, default=1, metavar="N", help="caption: beam search instead of greedy")
     sub.add_argument("--json", metavar="FILE", help="write the figures there too")
     sub.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
+
+
+def _add_explain(command):
+    example = 'Example: minivl explain RUN --image cat.png --text "a cat" --out cat.html'
+    text = "write one page that walks through a forward and backward pass of a trained model, number by number"
+    sub = command("explain", explain, text, example)
+    text = "folder of a trained model, or its name, as coca (default: minivl-demo, which minivl demo makes)"
+    sub.add_argument("model", metavar="MODEL", nargs="?", default="minivl-demo", help=text)
+    sub.add_argument("--image", metavar="FILE", help="the picture (default: one that training never showed)")
+    sub.add_argument("--text", help="what it shows (default: what its data say, or else what the model writes)")
+    sub.add_argument("--run", metavar="RUN", help="folder of the run, where MODEL is a name")
+    sub.add_argument("--vs", metavar="RUN", help="a second trained model, to compare with on the same example")
+    sub.add_argument("--quiz", action="store_true", help="the page asks before it shows")
+    sub.add_argument("--out", default="explain.html", metavar="FILE", help="the page (default: %(default)s)")
 
 
 def _add_import(command):
@@ -385,6 +400,16 @@ def retrieve(options):
     for i in best[:5]:
         print(f"{score[i]:.3f}  {found['key'][i]}  {found['caption'][i]}")
     print(f"wrote {options.out}")
+
+
+def explain(options):
+    from .explain import explain
+
+    if Path(options.out).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {options.out}: must end in .html")
+    run = {"run": options.run, "versus": options.vs}
+    path, size = explain(options.model, options.image, options.text, **run, quiz=options.quiz, out=options.out)
+    print(f"wrote {path}, {size / 1e6:.2f} MB: open it in a browser; it needs no network")
 
 
 def import_(options):

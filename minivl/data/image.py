@@ -94,6 +94,7 @@ class Preprocess:
         self.size, self.mean, self.std = size, mean, std
 
     def __call__(self, picture):
+        #: A picture becomes numbers around zero | x = \frac{p / 255 - \mu}{\sigma}
         return normalise(to_array(resize_and_crop(_open(picture), self.size)), self.mean, self.std)
 
     def __repr__(self):

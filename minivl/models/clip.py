@@ -209,6 +209,7 @@ class CLIP(nn.Module):
         B, T = text.shape
         if self.config.context < T:
             raise ValueError(f"text of {T} tokens, Config.context is {self.config.context}")
+        #: Words become vectors, with their place | w_t = E_{y_t} + e_t
         x = self.tokens(text) + self.position[:T]
         #: No word sees a later one, and so none sees a pad | X = \mathrm{Transformer}(X)
         x = self.text_encoder(x, mask=masks.causal(T), random=random)

@@ -186,6 +186,7 @@ class ByteLevelBPE:
         room = None
         if context_length is not None:
             room = _checked_length(context_length, least=max(1, len(head + tail))) - len(head + tail)
+        #: A text becomes the numbers of its pieces, between a start and an end | y = (y_{start}, y_1, \ldots, y_{end})
         rows = [head + self.encode(text)[:room] + tail for text in texts]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         ids = np.full((len(rows), context_length or lengths.max(initial=0)), self.pad_id, dtype=np.int64)

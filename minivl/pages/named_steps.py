@@ -1,0 +1,71 @@
+"""The comments `#: Title | TeX`: the steps of a paper, named where the code takes them.
+
+#: Scores | S = \\frac{QK^\\top}{\\sqrt{D}}          the comment
+w = xp.matmul(q * scale, k.swapaxes(-1, -2))        its lines: up to a blank line, the next such comment, or the
+if bias is not None:                                end of the indented block that it stands in
+    w += bias
+"""
+
+import functools
+import io
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent  # minivl/
+_SIGN = "#: "
+
+
+@dataclass(frozen=True)
+class NamedStep:
+    """One comment. `file` is a path; `line` that of the comment; `first` and `last` are the lines that it names."""
+
+    file: str
+    line: int
+    title: str
+    tex: str
+    first: int
+    last: int
+
+    @property
+    def place(self):
+        """As people write it: minivl/models/coca.py:145, the first of the lines that are named."""
+        return f"{short(self.file)}:{self.first}"
+
+
+def short(file):
+    """A path within the package as minivl/...; any other as its name."""
+    path = Path(file)
+    return path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE) else path.name
+
+
+@functools.cache
+def named_steps(file):
+    """The steps that a source file names, in the order of their lines.   ValueError: a comment without its formula"""
+    source = Path(file).read_text(encoding="utf-8")
+    lines, found = source.splitlines(), []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and token.string.startswith(_SIGN):
+            line, indent = token.start
+            title, bar, tex = token.string.removeprefix(_SIGN).partition(" | ")
+            if not bar:
+                raise ValueError(f"{short(file)}:{line}: {token.string!r} must be '#: Title | TeX'")
+            last = _last_line(lines, line, indent)
+            found.append(NamedStep(str(file), line, title.strip(), tex.strip(), line + 1, last))
+    return tuple(found)
+
+
+def _last_line(lines, start, indent):
+    """The last of the lines from `start` (counted from 0) that belong together, counted from 1."""
+    end = start
+    while end < len(lines):
+        line = lines[end]
+        if not line.strip() or len(line) - len(line.lstrip()) < indent or line.lstrip().startswith(_SIGN):
+            break
+        end += 1
+    return end
+
+
+def step_at(file, line):
+    """The named step that a line belongs to; None where there is none."""
+    return next((step for step in named_steps(file) if step.first <= line <= step.last), None)
