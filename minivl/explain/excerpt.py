@@ -41,14 +41,14 @@ def _body(function):
 def excerpt(path, first, last):
     """{"file", "line", "function", "lines": [[number, HTML, whether it is meant]]}; number 0 stands for a gap.
 
-    The comments that name steps are left out: the page sets their formulas itself.
+    The comments that name steps are left out, for the page sets their formulas itself; so are the marks of exercises.
     """
     shown, plain, functions = _file(str(path))
     inside = [f for f in functions if f[0] <= first <= f[2]]
     begin, body, end, name = inside[-1] if inside else (1, 1, len(plain), Path(path).stem)
     last = min(last, first + _MOST)
     numbers = [n for n in range(max(body, first - _BEFORE), min(end, last + _AFTER) + 1)]
-    numbers = [n for n in numbers if not plain[n - 1].lstrip().startswith("#:")]
+    numbers = [n for n in numbers if not plain[n - 1].lstrip().startswith(("#:", "# minivl:"))]
     while numbers and not plain[numbers[0] - 1].strip():
         numbers.pop(0)
     while numbers and not plain[numbers[-1] - 1].strip():

@@ -1,4 +1,4 @@
-"""The page's book without a browser: every named step is in it, every number is the model's own, nothing comes from afar."""
+"""The page's book without a browser: every named step is in it, each number is the model's own, nothing is fetched."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def comments(book):
     return {step["comment"] for step in book["steps"] if "comment" in step}
 
 
-# ---- the steps ---------------------------------------------------------------------------------------------------------
+# ---- the steps -------------------------------------------------------------------------------------------------------
 
 
 def model_files():
@@ -99,7 +99,7 @@ def test_the_source_shown_is_the_source(made):
                 assert "#:" not in shown
 
 
-# ---- the numbers -------------------------------------------------------------------------------------------------------
+# ---- the numbers -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -168,7 +168,7 @@ def test_losses_and_their_terms(made):
     np.testing.assert_array_equal(unpack(told["arrays"][f"pairs/{step['key']}"]), book.last.result["similarity"].data)
 
 
-# ---- the way back --------------------------------------------------------------------------------------------------------
+# ---- the way back ----------------------------------------------------------------------------------------------------
 
 
 def test_gradients_are_those_of_the_loss(made):
@@ -211,7 +211,7 @@ def test_nothing_comes_back_to_pads(made):
         assert len(words) > length and (words[length:] == 0).all() and (words[:length] > 0).any()
 
 
-# ---- heads, time, tokens, masks --------------------------------------------------------------------------------------------
+# ---- heads, time, tokens, masks --------------------------------------------------------------------------------------
 
 
 def test_a_silenced_head_is_one_whose_way_out_is_closed(made):
@@ -265,7 +265,7 @@ def test_rows_are_called_by_what_they_are(made):
     [
         ("coca", [["causal", "class_token_last"], ["causal", "padding"]]),
         ("clip", [["causal"]]),
-        ("mammut", [["padding"], ["causal", "padding"]]),
+        ("mammut", [["padding"], ["causal"]]),
     ],
 )
 def test_a_mask_is_told_by_the_functions_that_it_is_made_of(made, name, masks):
@@ -294,7 +294,7 @@ def test_a_model_that_runs_other_ops_is_refused(made):
         record(other.model, other.found.batch, like=book.last)
 
 
-# ---- the file ------------------------------------------------------------------------------------------------------------
+# ---- the file --------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_asks_nothing_of_anybody(made):
@@ -343,7 +343,7 @@ def test_writing_a_page_costs_a_few_dozen_passes(made, runs):
     assert whole < 150 * one, f"{whole / one:.0f} passes"
 
 
-# ---- the command -----------------------------------------------------------------------------------------------------------
+# ---- the command -----------------------------------------------------------------------------------------------------
 
 
 def test_the_command_takes_a_run_or_a_name_with_a_run(runs, tmp_path, capsys, monkeypatch):
