@@ -265,7 +265,7 @@ def test_rows_are_called_by_what_they_are(made):
     [
         ("coca", [["causal", "class_token_last"], ["causal", "padding"]]),
         ("clip", [["causal"]]),
-        ("mammut", [["padding"], ["causal"]]),
+        ("mammut", [["padding"], ["causal", "padding"]]),
     ],
 )
 def test_a_mask_is_told_by_the_functions_that_it_is_made_of(made, name, masks):
