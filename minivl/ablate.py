@@ -86,20 +86,20 @@ def figures(run, measures, tell=print):
 
 
 def _retrieval(model, data):
-    scores = retrieval(model, open_examples(model, data, limit=200))
+    scores = retrieval(model, open_examples(model, data, limit=150))
     both = [scores[way]["R@1"] for way in ("image_to_text", "text_to_image")]
     return {"R@1": float(np.mean(both))}
 
 
 def _zeroshot(model, data):
     """Which thing is in a picture, by its name alone, or by the mean of several prompts of it."""
-    examples = open_examples(model, data, limit=300)
+    examples = open_examples(model, data, limit=150)
     one, many = (zeroshot(model, examples, templates)["top1"] for templates in (("{}",), TEMPLATES))
     return {"zero-shot:one prompt": one, "zero-shot:six prompts": many}
 
 
 def _captions(model, data):
-    return {"captions": captioning(model, open_examples(model, data, limit=200))["exactly_right"]}
+    return {"captions": captioning(model, open_examples(model, data, limit=150))["exactly_right"]}
 
 
 def _answers(model, data):

@@ -120,6 +120,7 @@ def _add_train(command):
     sub.add_argument("model", help="clip, coca or mammut")
     _add_data(sub, None, "; given several times, they are mixed (--set mix=..., batch_of=...)", action="append")
     sub.add_argument("--preset", metavar="SIZE", help="tiny (the default), or a size of the paper, as base")
+    sub.add_argument("--from", dest="begin", metavar="RUN", help="begin with the weights and vocabulary of another run")
     sub.add_argument("--steps", type=_count, metavar="N", help="how many updates of the weights (default: 1000)")
     sub.add_argument("--out", required=True, metavar="RUN", help="folder to write")
     sub.add_argument(
@@ -291,7 +292,8 @@ def train(options):
         print(f"{options.out} holds no run yet: this begins it")
     data = options.data or told.get("data", "scenes")
     preset = options.preset or told.get("preset", "tiny")
-    more = dict(config=changes, resume=options.resume, device=options.device)
+    begin = options.begin or told.get("begin")
+    more = dict(config=changes, begin=begin, resume=options.resume, device=options.device)
     train(options.model, data=data, out=options.out, preset=preset, settings=Settings(**settings), **more)
     data = data if isinstance(data, str) else data[0]
     print(f"wrote {options.out}; next: minivl evaluate {options.out} --data {data} --task retrieval")

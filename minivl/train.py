@@ -23,6 +23,7 @@ from .data import Batches, open_mix
 from .data.augment import Augment
 from .evaluate import labels_of
 from .models.coca import label_prompt
+from .nn import Unallocated
 from .run import Run, RunError, model_weights, part_of
 from .settings import OPTIMIZERS, SCHEDULES, SettingError, Settings, check_sizes, presets
 from .tokenizers import ByteLevelBPE
@@ -38,7 +39,19 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C, after a checkpoint was written."""
 
 
-def train(model_name, *, data, out, preset="tiny", settings=None, config=None, resume=False, device="cpu", quiet=False):
+def train(
+    model_name,
+    *,
+    data,
+    out,
+    preset="tiny",
+    settings=None,
+    config=None,
+    begin=None,
+    resume=False,
+    device="cpu",
+    quiet=False,
+):
     """Trains a model and returns it. The folder `out` then holds the run.
 
     model_name   "clip", "coca" or "mammut"
@@ -46,6 +59,8 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     preset       the Config to start from, "tiny" or a size of the paper
     settings     Settings
     config       dict of changes to the preset
+    begin        a run whose vocabulary, Config and weights this one begins with, to be changed by `config` and trained;
+                 what it has no weights for, as tubes of a model of pictures, is drawn anew
     resume       go on where the run in `out` stopped, or begin it; it ends with the bits of an uninterrupted one
     raises       SettingError: a preset, a setting or a change that cannot be
                  RunError: `out` holds a run and resume is False, or holds another run than this one
@@ -62,12 +77,16 @@ def train(model_name, *, data, out, preset="tiny", settings=None, config=None, r
     chosen = {"strict": settings.strict, "keep": keep, "need_caption": settings.questions < 1}
     source = open_mix(sets, split, settings.seed, weights=settings.mix, batch_of=settings.batch_of, **chosen)
     about = {"model": model_name, "preset": preset, "data": data, "settings": asdict(settings)}
+    about |= {"begin": str(begin)} if begin else {}
     if resume and run.exists():
         _check_same_run(run, about, config or {})
         model = run.build(np.random.default_rng(settings.seed)).to(device)
     else:
         run.check_free()
-        model = _new_model(model_name, preset, source, settings, config or {}).to(device)
+        if begin:
+            model = _begun(model_name, Run(begin), settings, config or {}).to(device)
+        else:
+            model = _new_model(model_name, preset, source, settings, config or {}).to(device)
         run.create(model.tokenizer, {**about, "config": asdict(model.config)})
     keep_freed_memory()
     training = Training(model, settings)
@@ -122,10 +141,31 @@ def _new_model(model_name, preset, source, settings, changes):
     return model
 
 
+def _begun(model_name, run, settings, changes):
+    """A model with the vocabulary and the weights of a run, as far as they fit; the rest of it is fresh."""
+    told, (Config, Model) = run.describe(), models.find(model_name)
+    if told["model"] != model_name:
+        raise SettingError(f"{run.path} is a run of {told['model']}, must be one of {model_name}")
+    before = run.build(Unallocated())
+    before.load_state_dict(run.weights())
+    kept = before.state_dict()
+    try:
+        config = Config(**{**told["config"], **changes})
+        check_sizes(config)
+        model = Model(config, np.random.default_rng(settings.seed))
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+    fresh = model.state_dict()
+    same = {name: kept[name] for name in fresh if name in kept and kept[name].shape == fresh[name].shape}
+    model.load_state_dict({**fresh, **same})
+    model.tokenizer = before.tokenizer
+    return model
+
+
 def _check_same_run(run, about, changes):
     """A resumed run must be the one that was begun; only how often it is saved and how it is watched may change."""
     told = run.describe()
-    different = [f"{k}={told[k]}" for k in ("model", "data", "preset") if told[k] != about[k]]
+    different = [f"{k}={told.get(k)}" for k in ("model", "data", "preset", "begin") if told.get(k) != about.get(k)]
     begun = asdict(Settings()) | told["settings"]  # what was no setting then was as it is by default
     for kept, wanted in ((begun, about["settings"]), (told["config"], changes)):
         for name in wanted.keys() - _FREE:

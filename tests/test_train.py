@@ -458,3 +458,26 @@ def test_a_model_learns(tmp_path, data):
     go(tmp_path / "run", data, steps=60, lr=3e-3, warmup=5, batch_size=8)
     log = Run(tmp_path / "run").read_log()
     assert log[-1]["caption_loss"] < 0.6 * log[0]["caption_loss"]
+
+
+# ---- beginning with another run's weights ----------------------------------------------------------------------------
+
+
+def test_a_run_that_begins_with_anothers_weights(tmp_path, small_run, shards):
+    """A model of clips from one of pictures, as MaMMUT has it: what fits is taken over, the tubes are new."""
+    sizes = dict(width=16, heads=2, image_heads=2, image_layers=1, layers=2, cross_layers=1)
+    settings = Settings(steps=2, batch_size=4, checkpoint_every=2)
+    still = train("mammut", data="scenes:20", out=tmp_path / "still", settings=settings, config=sizes, quiet=True)
+    model = minivl.train._begun("mammut", Run(tmp_path / "still"), settings, {"frames": 16})
+    kept, weights = still.state_dict(), model.state_dict()
+    fresh = weights.keys() - kept.keys()
+    assert kept.keys() < weights.keys() and fresh and all(name.startswith("video.") for name in fresh)
+    assert all(np.array_equal(weights[name], kept[name]) for name in kept)
+    assert model.tokenizer.encode("a red circle") == still.tokenizer.encode("a red circle")
+    options = dict(data="moving:20", out=tmp_path / "clips", settings=settings, config={"frames": 16}, quiet=True)
+    clips = train("mammut", **options, begin=tmp_path / "still")
+    assert clips.config.frames == 16 and Run(tmp_path / "clips").describe()["begin"] == str(tmp_path / "still")
+    with pytest.raises(RunError, match="was begun with begin="):
+        train("mammut", **options, resume=True)
+    with pytest.raises(SettingError, match="is a run of coca, must be one of mammut"):
+        train("mammut", data="moving:20", out=tmp_path / "no", settings=settings, begin=small_run, quiet=True)

@@ -44,12 +44,15 @@ class Clip:
         return [f"{item.colour} {item.shape}" for item in self.items]
 
 
-def clip(seed, split, i, frames=FRAMES):
-    """Clip number `i` of a split; every other has one object, which turns half-way.   ValueError: no such split."""
+def clip(seed, split, i, frames=FRAMES, turning=False):
+    """Clip number `i` of a split.   ValueError: no such split.
+
+    Every other has one object, which turns half-way; with `turning` all of them.
+    """
     if split not in SPLITS:
         raise ValueError(f"split: {split!r} is none of {', '.join(map(repr, SPLITS))}")
     random = np.random.default_rng([seed, SPLITS.index(split), i, 7])
-    n = 1 if random.random() < 0.5 else 2
+    n = 1 if random.random() < 0.5 or turning else 2
     first, second = random.choice(len(_PAIRS), 2, replace=False)
     chosen = [_PAIRS[first], _PAIRS[second]][:n]
     moves = [str(m) for m in random.choice(list(DIRECTIONS), 2, replace=n == 2)]
@@ -74,13 +77,13 @@ def way(halves, frames, step):
     return way
 
 
-def candidates(seed, split, n):
+def candidates(seed, split, n, turning=False):
     """The first n clips of a split that mean different things: no caption of one describes another."""
     found = {}
     for i in itertools.count():
         if len(found) == n:
             return list(found.values())
-        c = clip(seed, split, i)
+        c = clip(seed, split, i, turning=turning)
         found.setdefault((tuple(c.labels), c.moves), c)
 
 
@@ -103,19 +106,19 @@ def questions(clip):
     (first, second), labels = clip.moves, clip.labels
     if len(labels) == 1:
         asked = [
-            ("which way does it go first?", first, "direction"),
-            ("which way does it go last?", second, "direction"),
-            (f"what colour is the {clip.items[0].shape}?", clip.items[0].colour, "thing"),
+            (f"which way does the {labels[0]} go first?", first, "direction"),
+            (f"which way does the {labels[0]} go last?", second, "direction"),
+            (f"does it go {first} before {second}?", "yes", "order"),
+            (f"does it go {second} before {first}?", "no", "order"),
         ]
     else:
         asked = [
             (f"which way does the {labels[0]} go?", first, "direction"),
             (f"which way does the {labels[1]} go?", second, "direction"),
-            (f"does the {labels[0]} move before the {labels[1]}?", "yes", "order"),
-            (f"does the {labels[1]} move before the {labels[0]}?", "no", "order"),
-            (f"is there a {labels[0]}?", "yes", "thing"),
-            (f"is there a {_absent(clip)}?", "no", "thing"),
+            (f"does the {labels[0]} go before the {labels[1]}?", "yes", "order"),
+            (f"does the {labels[1]} go before the {labels[0]}?", "no", "order"),
         ]
+    asked += [(f"is there a {labels[0]}?", "yes", "thing"), (f"is there a {_absent(clip)}?", "no", "thing")]
     return [{"question": q, "answers": [a], "kind": kind} for q, a, kind in asked]
 
 

@@ -10,6 +10,7 @@ bytes of a file.
     source.windows(step, ...)  the same in batches, from batch number `step` on
 """
 
+import functools
 import io
 import itertools
 import json
@@ -41,7 +42,8 @@ def open_source(
     kind=None,
     distinct=False,
 ):
-    """The source that `data` names: "scenes", "moving", "scenes:500" (that many), or what `shard_paths` takes.
+    """The source that `data` names: "scenes", "moving", "turning" (moving scenes of one object), each with ":500" for
+    that many, or what `shard_paths` takes.
 
     split      for scenes "train", "val" or "held-out", for moving scenes "train" or "val"; for shards the examples of
                that split, and those that name none; None: "train", or all
@@ -54,16 +56,20 @@ def open_source(
         name, colon, number = data.partition(":")
         if colon and not (number.isascii() and number.isdigit() and int(number) > 0):
             raise DataError(f"data: {data!r} must be {name} or {name}:COUNT, COUNT a whole number of at least 1")
-        drawn = MovingSource if name == "moving" else ScenesSource
-        return drawn(seed, split or "train", int(number) if colon else None, distinct=distinct)
+        drawn = {
+            "scenes": ScenesSource,
+            "moving": MovingSource,
+            "turning": functools.partial(MovingSource, turning=True),
+        }
+        return drawn[name](seed, split or "train", int(number) if colon else None, distinct=distinct)
     paths = shard_paths(data)
     options = {"shuffle_buffer": shuffle_buffer, "need_caption": need_caption, "kind": kind}
     return ShardSource(paths, seed, split=split, keep=keep, strict=strict, **options)
 
 
 def is_drawn(data):
-    """Whether `data` names something that is drawn here: "scenes", "moving", each with a ":COUNT" if one likes."""
-    return isinstance(data, str) and data.partition(":")[0] in ("scenes", "moving")
+    """Whether `data` names what is drawn here: "scenes", "moving" or "turning", with a ":COUNT" if one likes."""
+    return isinstance(data, str) and data.partition(":")[0] in ("scenes", "moving", "turning")
 
 
 class Source:
@@ -159,12 +165,13 @@ class MovingSource(Source):
 
     kind = "clip-text"
 
-    def __init__(self, seed=0, split="train", count=None, *, distinct=False, size=32):
+    def __init__(self, seed=0, split="train", count=None, *, distinct=False, size=32, turning=False):
         super().__init__(seed, strict=True)
         moving.clip(seed, split, 0)  # an unknown split is an error here
         self.split, self.size = split, size
         self.count = _CLIPS[split] if count is None else count
-        self.clips = moving.candidates(seed, split, self.count) if distinct else None
+        self.turning = turning
+        self.clips = moving.candidates(seed, split, self.count, turning) if distinct else None
         self._drawn = {}
 
     def __str__(self):
@@ -181,7 +188,7 @@ class MovingSource(Source):
     def _example(self, i):
         if i in self._drawn:
             return self._drawn[i]
-        c = self.clips[i] if self.clips else moving.clip(self.seed, self.split, i)
+        c = self.clips[i] if self.clips else moving.clip(self.seed, self.split, i, turning=self.turning)
         file = io.BytesIO()
         moving.draw(c, self.size).save(file, "PNG", compress_level=1)
         about = {"labels": c.labels, "split": self.split, "frames": moving.FRAMES, "questions": moving.questions(c)}

@@ -52,7 +52,7 @@ from ..tensor import Tensor, checkpoint, no_grad
 
 # "frames x rows x columns / stride @ offset" of each shape, for clips of 32 x 224 x 224: TubeViT's.
 PUBLISHED_TUBES = "8x8x8/16x32x32@0x0x0 12x4x4/6x32x32@4x8x8 4x12x12/16x32x32@0x16x16"
-SMALL_TUBES = "8x4x4/8x4x4@0x0x0 16x8x8/16x8x8@0x0x0"  # for 16 x 32 x 32
+SMALL_TUBES = "8x4x4/8x6x6@0x1x1 4x8x8/16x8x8@6x0x0"  # for 16 x 32 x 32
 
 
 @dataclass
@@ -102,8 +102,8 @@ class Config:
 
     @classmethod
     def moving(cls, **changes):
-        """For clips of 16 small frames: see minivl.data.moving."""
-        return cls.tiny(**{"frames": 16, **changes})
+        """For clips of 16 small frames, see minivl.data.moving. Their paper is taken out, for it tells no motion."""
+        return cls.tiny(**{"frames": 16, "centred": True, **changes})
 
     @classmethod
     def drawings(cls, **changes):
@@ -182,7 +182,7 @@ class MaMMUT(nn.Module):
             losses.append(out["contrastive_loss"] * c.contrastive_weight)
         if c.caption_weight:
             #: Pass B writes: the same weights, causal, with the picture | P(y_t \mid y_{<t}, x) = D(y_{<t}, V)
-            mask = masks.causal(text.shape[1]) & masks.padding(lengths, text.shape[1])
+            mask = masks.causal(text.shape[1])  # pads stand behind all words: no word sees one
             out["decoded"] = self.decoder(self.embed(text), mask, memory, random=random)
             #: Every word predicts the next | L_{cap} = -\sum_t \log P(y_t \mid y_{<t}, x)
             out["caption_loss"], out["logits"] = captioning_loss(
