@@ -1,4 +1,4 @@
-"""Kernels on the CPU: compiled by g++ or clang++ as ordinary C++, and run one thread after another.
+"""Kernels on the CPU: compiled by g++ or clang++ as ordinary C++, and run one thread after another. For Linux.
 
 How a .cu file becomes C++ is told in cpu/cuda.h, how its threads run in cpu/runtime.cpp. Here is what Python does:
 write the file for the compiler, keep what it made, hand over the arguments of a launch.
@@ -105,7 +105,7 @@ _STATIC = re.compile(
 
 def as_cpp(text, found):
     """The text of a kernel file as C++ for cuda.h, with a function `launch_NAME` for each kernel."""
-    text = _STATIC.sub(_static, _DYNAMIC.sub(r"\1* \2 = (\1*)cpu::dynamic_shared();", without_comments(text)))
+    text = _STATIC.sub(_static, _DYNAMIC.sub(_dynamic, without_comments(text)))
     launchers = []
     for name, signature in found.items():
         values = ", ".join(f"*({p.declared}*)arguments[{i}]" for i, p in enumerate(signature.parameters))
@@ -115,6 +115,18 @@ def as_cpp(text, found):
             f" {{ return cpu::run(call_{name}, arguments, launch); }}\n"
         )
     return f'#include "cuda.h"\n{text}\n#line 1 "launchers"\n{"".join(launchers)}'
+
+
+def _dynamic(match):
+    """`extern __shared__ float a[];` -> a pointer to the memory that the launch has asked for."""
+    before = match.string[: match.start()]
+    if before.count("{") == before.count("}"):
+        raise ValueError(
+            f"extern __shared__ {match[1]} {match[2]}[]: must be inside of the kernel or function that uses it"
+        )
+    return f"{match[1]}* {match[2]} = ({match[1]}*)cpu::dynamic_shared();".replace("\n", " ") + "\n" * match[0].count(
+        "\n"
+    )
 
 
 def _static(match):

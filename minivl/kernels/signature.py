@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from ..array import on_gpu
-from .source import ACCUMULATORS, without_comments
+from .source import ACCUMULATORS, STORAGE, without_comments
 
 # C's word for a type, and NumPy's. A vector is an array of its scalar, `lanes` at a time.
 _SCALARS = {
@@ -39,7 +39,7 @@ _WHOLE = {  # what makes one of a Python number, and between which limits
     for name in (f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 }
 _LARGEST = float(np.finfo(np.float32).max)
-_NOT_A_TYPE = re.compile(r"\b(?:const|volatile|__restrict__|__restrict|__grid_constant__)\b")
+_NOT_OF_TYPE = re.compile(r"\b(?:__restrict__|__restrict|__grid_constant__)\b")
 
 
 @functools.cache
@@ -77,7 +77,7 @@ class Parameter:
         if dtype is None or not hasattr(x, "flags"):
             may = ", or None" if self.optional else ""
             raise TypeError(f"{kernel}: {name} is {_kind(x)}, must be an array of {self.dtype}{may}")
-        if name_of(dtype) != self.dtype and not (self.dtype == "bfloat16" and dtype.name == "uint16"):
+        if name_of(dtype) != self.dtype and not (self.dtype == "bfloat16" and name_of(dtype) == "uint16"):
             raise TypeError(f"{kernel}: {name} is an array of {dtype}, must be of {self.dtype}")
         if on_gpu(x) != gpu:
             raise ValueError(
@@ -148,25 +148,20 @@ def signatures(text, dtype):
 
 def _parameter(kernel, text, dtype):
     """`const T* __restrict__ x` -> Parameter."""
-    optional = "__or_null" in text
-    words = text.replace("__or_null", " ")
-    match = re.fullmatch(r"\s*(.*?[\s*])(\w+)\s*", words, re.DOTALL)
+    optional, text = "__or_null" in text, text.replace("__or_null", " ")
+    match = re.fullmatch(r"\s*(.*?[\s*])(\w+)\s*", text, re.DOTALL)
     if not match:
-        raise ValueError(f"{kernel}: cannot read its parameter {' '.join(words.split())!r}")
-    declared, name = " ".join(re.sub(r"__restrict__|__restrict|__grid_constant__", " ", match[1]).split()), match[2]
-    pointers = declared.count("*")
-    base = " ".join(_NOT_A_TYPE.sub(" ", declared.split("*")[0]).split())
-    base = {
-        "T": {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16"}[dtype],
-        "A": ACCUMULATORS[dtype],
-    }.get(base, base)
+        raise ValueError(f"{kernel}: cannot read its parameter {' '.join(text.split())!r}")
+    declared, name = " ".join(_NOT_OF_TYPE.sub(" ", match[1]).split()), match[2]
+    first, pointers = declared.partition("*")[0], declared.count("*")
+    const = re.search(r"\bconst\b", first) is not None
+    base = " ".join(re.sub(r"\b(?:const|volatile)\b", " ", first).split())
+    base, lanes = {"T": STORAGE[dtype], "A": ACCUMULATORS[dtype]}.get(base, base), 1
     vector = re.fullmatch(r"(\w+?)([24])", base)
-    lanes = 1
     if vector and vector[1] in _VECTORS and pointers:
         base, lanes = _VECTORS[vector[1]], int(vector[2])
     if base not in _SCALARS or pointers > 2:
         raise ValueError(f"{kernel}: {name} is {declared!r}, which no array or number can be given for")
-    const = bool(re.search(r"\bconst\b", declared.split("*")[0]))
     return Parameter(name, declared, _SCALARS[base], pointers, const, optional, lanes)
 
 

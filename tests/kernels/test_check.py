@@ -67,6 +67,8 @@ PLANTED = [  # kernel, grid, block, arguments, what the message says
 @pytest.mark.parametrize("seed", [None, 1, 2])
 @pytest.mark.parametrize(("kernel", "grid", "block", "arguments", "said"), PLANTED, ids=[p[0] for p in PLANTED])
 def test_a_planted_bug_is_reported_with_its_line(kernel, grid, block, arguments, said, seed):
+    if kernel == "misaligned" and "clang" in str(kernels.compiler()):
+        pytest.skip("clang++ splits a float4 before it can be looked at")
     arguments = tuple(x.copy() if isinstance(x, np.ndarray) else x for x in arguments)
     launch = getattr(kernels.load(BUGS, mode="check", seed=seed), kernel)
     with pytest.raises(kernels.KernelError) as error:

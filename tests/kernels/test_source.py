@@ -101,8 +101,14 @@ def test_comments_become_blanks_and_strings_stay():
     ],
 )
 def test_shared_memory_as_cpp(cuda, cpp):
+    cuda, cpp = f"{{ {cuda} }}", f"{{ {cpp} }}"
     text = cpu.as_cpp(cuda, {}).split('"cuda.h"\n')[1].split("\n#line")[0]
     assert text.split() == cpp.split() and text.count("\n") == cuda.count("\n")
+
+
+def test_dynamic_shared_memory_outside_of_a_kernel_is_an_error():
+    with pytest.raises(ValueError, match=r"extern __shared__ float a\[\]: must be inside of the kernel or function"):
+        cpu.as_cpp("{ } extern __shared__ float a[]; { }", {})
 
 
 def test_a_fresh_install_brings_every_file(tmp_path):

@@ -243,7 +243,7 @@ static bool barrier_opens() {
         fail(place, "barrier divergence: %d of %d threads wait here, the other %d have returned", waiting, threads, done);
     for (int t = first; t < threads; t++) {
         Fiber& f = fibers[t];
-        if (f.here.line != place.line || f.here.file != place.file || f.vote != fibers[first].vote)
+        if (f.here.line != place.line || strcmp(f.here.file, place.file) || f.vote != fibers[first].vote)
             fail(place, "barrier divergence: thread %d waits here, thread %d at another barrier, %s:%d", first, t,
                  f.here.file, f.here.line);
         votes += f.predicate;
