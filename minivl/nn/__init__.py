@@ -7,6 +7,7 @@ resnet.
 from .attention import Cache, MultiHeadAttention
 from .layers import MLP, BatchNorm, Conv2d, Embedding, LayerNorm, Linear
 from .module import Buffer, Module, Unallocated, constant_parameter, parameter, uniform_parameter
+from .moe import MoE
 from .positions import cropped_positions, reading, sin_cos
 from .resnet import AttentionPool, Bottleneck, ResNet
 from .transformer import AttentionalPooler, Block, Transformer
@@ -14,6 +15,7 @@ from .vit import ViT
 
 __all__ = [
     "MLP",
+    "MoE",
     "AttentionPool",
     "AttentionalPooler",
     "BatchNorm",

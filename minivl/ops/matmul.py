@@ -13,15 +13,19 @@ def _product(a, b):
     """a (..., M, K) @ b (..., K, N); a stack of products is spread over the cores."""
     if b.ndim == 2:  # every row of a meets the same b: one large product
         return array.matmul(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
-    if array.on_gpu(a):
+    if array.on_gpu(a) and a.dtype.kind != "V":
         return a @ b
     stack, (M, K), N = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2:], b.shape[-1]
     n = math.prod(stack)
     a = np.broadcast_to(a, (*stack, M, K)).reshape(n, M, K)
     b = np.broadcast_to(b, (*stack, K, N)).reshape(n, K, N)
-    out = np.empty((n, M, N), np.result_type(a, b))
-    step = max(1, array.PRODUCT_FLOPS // max(1, 2 * M * K * N))
-    parallel(lambda some: np.matmul(a[some], b[some], out=out[some]), slices(n, step))
+    out = array.array_module(a).empty((n, M, N), np.result_type(a, b))
+    if array.on_gpu(a):  # CuPy 14.2 multiplies matrices of bfloat16, but no stack of them
+        for i in range(n):
+            np.matmul(a[i], b[i], out=out[i])
+    else:
+        step = max(1, array.PRODUCT_FLOPS // max(1, 2 * M * K * N))
+        parallel(lambda some: np.matmul(a[some], b[some], out=out[some]), slices(n, step))
     return out.reshape(*stack, M, N)
 
 

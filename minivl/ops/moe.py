@@ -198,7 +198,8 @@ def load_balance(logits, first):
     xp, (G, T, E) = array_module(logits), logits.shape
     if first.shape != (G, T):
         raise ValueError(f"load_balance: logits {logits.shape} need first choices {(G, T)}, got {first.shape}")
-    share = (first[..., None] == xp.arange(E)).sum(1, keepdims=True, dtype=logits.dtype) / max(1, T)  # (G, 1, E)
+    counts = (first[..., None] == xp.arange(E)).sum(1, keepdims=True)  # (G, 1, E)
+    share = (counts / max(1, T)).astype(logits.dtype)
     p = _softmax(xp, logits)
     scale = logits.dtype.type(E / max(1, G * T))
     weighted = p * share

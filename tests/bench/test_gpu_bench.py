@@ -34,7 +34,7 @@ def test_without_a_gpu_every_kernel_is_checked_and_counted(tmp_path, capsys):
 
 
 @needs_compiler
-@pytest.mark.parametrize("only", ["patch", "AdamW", "attention, head width 64, 4k", "step"])
+@pytest.mark.parametrize("only", ["patch", "mixture", "nearest", "AdamW", "attention, head width 64, 4k", "step"])
 def test_the_path_of_a_gpu_runs_to_its_end(only, monkeypatch, capsys):
     for module in (gpu, gpu_step):
         monkeypatch.setattr(module, "installed", lambda name: False)
