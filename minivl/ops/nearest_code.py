@@ -1,6 +1,6 @@
 """Vector quantisation: which of K codes lies nearest to each vector.   van den Oord et al. 2017, arXiv 1711.00937.
 
-Kernels: nearest_code.cu.
+Kernels: nearest_code.cu, and nearest_code_bf16.cu on tensor cores.
 """
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from .. import array, kernels
 from ..array import array_module, evenly, on_gpu, parallel
 from ..tensor import Tensor
+from . import rows
 
 _GPU_CHUNK_BYTES = 1 << 28  # of scores at a time
 
@@ -37,41 +38,44 @@ def _nearest(x, codes):
     half = (codes * codes).sum(-1) / 2
     indices, distances = xp.empty(len(x), np.int64), xp.empty(len(x), x.dtype)
 
-    def work(rows):
-        scores = half - xp.matmul(x[rows], codes.T)
-        indices[rows] = scores.argmin(-1)
-        difference = x[rows] - codes[indices[rows]]
-        distances[rows] = (difference * difference).sum(-1)
+    def work(some):
+        scores = half - xp.matmul(x[some], codes.T)
+        indices[some] = scores.argmin(-1)
+        difference = x[some] - codes[indices[some]]
+        distances[some] = (difference * difference).sum(-1)
 
     most = max(1, (_GPU_CHUNK_BYTES if on_gpu(x) else array.CHUNK_BYTES) // (K * x.itemsize))
     chunks = evenly(len(x), -(-len(x) // most))
     if on_gpu(x):
-        for rows in chunks:
-            work(rows)
+        for some in chunks:
+            work(some)
     else:
         parallel(work, chunks)
     return indices, distances
 
 
 _BLOCKS = 4 * 132  # that keep a large GPU busy
+_STAGES = 3 * 2 * 128 * 40 * 2  # bytes of shared memory that nearest_code_bf16.cu takes for its tiles
 
 
 def _launch(x, codes):
     """The same by kernels. Where rows are few, shares of the codes are searched side by side, so that no core idles."""
     xp, k = array_module(x), kernels.load("nearest_code", like=x)
-    x, codes = xp.ascontiguousarray(x), xp.ascontiguousarray(codes, dtype=x.dtype)
+    x, codes = rows.aligned(x), rows.aligned(codes.astype(x.dtype, copy=False))
     (N, C), K = x.shape, len(codes)
     indices, distances = xp.empty(N, np.int64), xp.empty(N, x.dtype)
-    if N:
-        summed_in = np.float64 if x.dtype == np.float64 else np.float32
-        tile = 64 if x.dtype == np.float64 else 128
-        rows, most = -(-N // tile), -(-K // tile)
-        shares = min(most, max(1, _BLOCKS // rows))
-        share = tile * -(-most // shares)
-        shares = -(-K // share)
-        half, scores = xp.empty(K, summed_in), xp.empty((shares, N), summed_in)
-        best = xp.empty((shares, N), np.int32)
-        k.nearest_code_norms(-(-K // 8), 256, (codes, half, K, C))
-        k.nearest_code_search((rows, shares), 256, (x, codes, half, scores, best, N, K, C, share))
-        k.nearest_code_finish(-(-N // 8), 256, (x, codes, scores, best, indices, distances, N, K, C, shares))
+    if not N:
+        return indices, distances
+    tile = 64 if x.dtype == np.float64 else 128
+    blocks, most = -(-N // tile), -(-K // tile)
+    share = tile * -(-most // min(most, max(1, _BLOCKS // blocks)))  # codes
+    shares = -(-K // share)
+    half, scores = rows.sums_like(x, K), rows.sums_like(x, shares, N)
+    best = xp.empty((shares, N), np.int32)
+    k.nearest_code_norms(-(-K // 8), 256, (codes, half, K, C))
+    on_tensor_cores = x.itemsize == 2 and C % 8 == 0 and C > 0
+    search = kernels.load("nearest_code_bf16", like=x) if on_tensor_cores else k
+    arguments = (x, codes, half, scores, best, N, K, C, share)
+    search.nearest_code_search((blocks, shares), 256, arguments, shared_mem=_STAGES if on_tensor_cores else 0)
+    k.nearest_code_finish(-(-N // 8), 256, (x, codes, scores, best, indices, distances, N, K, C, shares))
     return indices, distances

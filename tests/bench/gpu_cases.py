@@ -197,11 +197,11 @@ CASES |= {
         lambda b, T, C, E: (6 * T * C * b, 8 * T * C * b),  # K = 2: each token twice there, twice back
     ),
     "nearest code": Case(
-        ("nearest_code",),
+        ("nearest_code", "nearest_code_bf16"),
         lambda random, N, K, C: [normal(random, N, C), normal(random, K, C)],
         ops.nearest_code,
         dict(N=32768, K=16384, C=256),
-        dict(N=40, K=70, C=20),
+        dict(N=40, K=70, C=24),
         lambda b, N, K, C: ((N + K) * C * b, 0),
         lambda N, K, C: (2 * N * K * C, 0),
         derivative=False,
