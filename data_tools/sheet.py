@@ -81,8 +81,10 @@ def _annotated(picture, things, size):
     for k, thing in enumerate(things):
         if mask := _mask(thing, shape):
             colour = Image.new("RGB", shape, COLOURS[k % len(COLOURS)])
+            inner = mask.filter(ImageFilter.MinFilter(3))
             scaled.paste(Image.blend(scaled, colour, _VEIL), (0, 0), mask)
-            scaled.paste(colour, (0, 0), ImageChops.subtract(mask, mask.filter(ImageFilter.MinFilter(3))))
+            if 2 * sum(inner.histogram()[1:]) > sum(mask.histogram()[1:]):  # a rim around letters would hide them
+                scaled.paste(colour, (0, 0), ImageChops.subtract(mask, inner))
     pen = ImageDraw.Draw(scaled)
     for k, thing in enumerate(things):
         if box := _box(thing, scale):

@@ -61,7 +61,9 @@ def test_a_command_is_understood(command):
             cli._parser().parse_args(words[1:])  # exits with 2 at a word that it does not know
     else:
         module = words[2]
-        options = (Path(__file__).parents[1] / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8")
+        tool = Path(__file__).parents[1] / Path(*module.split("."))
+        tool = tool / "__main__.py" if tool.is_dir() else tool.with_suffix(".py")
+        options = tool.read_text(encoding="utf-8")
         assert all(f'"{word}"' in options for word in words if word.startswith("--"))
 
 

@@ -1,0 +1,143 @@
+"""What lies behind the things of a scene, and whether they stand out from it.
+
+    flat        one colour              plaster     one colour, uneven
+    gradient    two, top and bottom     photo       a square of a photograph, paled where things would drown in it
+
+A background is data, like all of a scene; `paint` makes the picture of it.
+"""
+
+import functools
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data_tools import debian
+from data_tools.scenes.record import Background
+from minivl.data.shards import DataError, decode_image
+
+CONTRAST, LEGIBLE = 100, 190  # how far a thing, or a word, must differ from what is behind it; see `apart`
+OUTSTANDING = 0.7  # so much of its rim must do so
+_TRIES = 16  # colours that are looked at
+
+
+PACKAGE = debian.Package(
+    "tuxpaint-data", "1:0.9.28-sdl2-1", "f5d0de8f9a70d2efc1241d19f26168cb8bf279f1b77abd3631e7a1a55c40e5e5"
+)
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+_LARGE = 384  # pixels of a photograph's shorter side, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    picture: Image.Image
+    digest: str
+
+
+def load(source, cache):
+    """{split: photographs} out of a folder of pictures, a Debian package, or "tuxpaint", the package with 19 of them.
+
+    A photograph belongs to one split: of five, one is for validation and one for testing.
+    """
+    if str(source) == "tuxpaint" or str(source).endswith(".deb"):
+        path = debian.fetch(PACKAGE, cache, deb=None if str(source) == "tuxpaint" else source)
+        wanted = [content for _, content in debian.read(path, _is_template)]
+    else:
+        paths = sorted(p for p in Path(source).glob("*") if p.suffix.lower() in _PICTURES)
+        wanted = [path.read_bytes() for path in paths]
+    photos = sorted((_photo(content) for content in wanted), key=lambda photo: photo.digest)
+    if len(photos) < 5:
+        raise DataError(f"--backgrounds: {source} has {len(photos)} pictures; there must be at least 5")
+    places = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
+    return {split: tuple(p for k, p in enumerate(photos) if k % 5 in place) for split, place in places.items()}
+
+
+def _is_template(name):
+    return name.startswith("usr/share/tuxpaint/templates/") and name.endswith(_PICTURES)
+
+
+def _photo(content):
+    picture = decode_image(content)
+    picture.thumbnail([side * _LARGE // min(picture.size) for side in picture.size])
+    return Photo(picture, sha256(content).hexdigest())
+
+
+def fingerprint(photos):
+    """Names the photographs of all splits."""
+    return sha256(" ".join(p.digest for split in sorted(photos) for p in photos[split]).encode()).hexdigest()
+
+
+def choose(random, things, side, photos=(), kinds=("flat", "gradient", "plaster", "photo")):
+    """A background from which every thing stands out, or None.   photos: a tuple of photographs, which may be empty"""
+    kinds = kinds if photos else [kind for kind in kinds if kind != "photo"]
+    kind = kinds[int(random.integers(len(kinds)))]
+    colours = random.integers(-70, 71, (_TRIES, 3)) + random.integers(0, 256, (_TRIES, 1))  # of no strong colour
+    colours = np.clip(colours, 0, 255)
+    good = colours[np.min([_outstanding(t, colours[:, None]) for t in things], axis=0) >= OUTSTANDING]
+    if not len(good):
+        return None
+    first, last = (tuple(c) for c in good[[0, -1]].tolist())
+    seed = int(random.integers(1 << 31))
+    flat = Background("flat", (first,))
+    if kind == "flat":
+        return flat
+    if kind == "photo":
+        candidates = list(_photos(random, photos, first, seed))
+    else:
+        candidates = [Background(kind, (first, last) if kind == "gradient" else (first,), seed)]
+    for background in candidates:
+        pixels = np.asarray(paint(background, side, photos))
+        if all(stands_out(t, pixels) for t in things):
+            return background
+    return flat
+
+
+def apart(a, b):
+    """How different two colours (..., 3) look: in brightness, and in the channel that differs most; 0 to 510."""
+    difference = np.abs(a - b)
+    return np.abs((a - b) @ _BRIGHTNESS) + difference.max(-1)
+
+
+_BRIGHTNESS = np.array([0.299, 0.587, 0.114])
+
+
+def _outstanding(thing, pixels):
+    """How much of a thing's rim differs from pixels (..., n or 1, 3) of the background."""
+    return (apart(thing.rim, pixels) >= (LEGIBLE if thing.text else CONTRAST)).mean(-1)
+
+
+def stands_out(thing, pixels):
+    """Does a thing differ from the background (H, W, 3) at its place, along its rim?"""
+    rows, columns = thing.sprite.rim
+    return _outstanding(thing, pixels[rows + thing.y, columns + thing.x].astype(np.int32)) >= OUTSTANDING
+
+
+@functools.lru_cache(maxsize=4)
+def paint(background, side, photos=()):
+    """The background as a Pillow picture, which is not to be changed."""
+    kind, colours = background.kind, background.colours
+    if kind == "flat":
+        return Image.new("RGB", (side, side), colours[0])
+    if kind == "gradient":
+        ends = Image.fromarray(np.array(colours, np.uint8)[:, None])
+        return ends.resize((side, side), Image.Resampling.BILINEAR)
+    if kind == "plaster":
+        rough = np.random.default_rng(background.seed).integers(-22, 23, (8, 8, 1)) + np.array(colours[0])
+        rough = Image.fromarray(np.clip(rough, 0, 255).astype(np.uint8))
+        return rough.resize((side, side), Image.Resampling.BICUBIC)
+    number, left, top, length, blend = background.photo
+    box = (left, top, left + length, top + length)
+    cut = photos[number].picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    return Image.blend(cut, Image.new("RGB", cut.size, colours[0]), blend) if blend else cut
+
+
+def _photos(random, photos, colour, seed):
+    """A piece of a photograph, as it is, then blended more and more with a colour that would do."""
+    number = int(random.integers(len(photos)))
+    width, height = photos[number].picture.size
+    length = int(random.integers(min(width, height) // 2, min(width, height) + 1))
+    left, top = int(random.integers(width - length + 1)), int(random.integers(height - length + 1))
+    for blend in (0.0, 0.4, 0.7):
+        yield Background("photo", (colour,), seed, (number, left, top, length, blend))
