@@ -11,6 +11,7 @@ are three or more. A noun that validation or testing shows has other pictures in
 
 import functools
 import io
+import re
 import zlib
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -142,7 +143,6 @@ class Sprite:
     """A cut-out in one size, cropped to its mask.
 
     picture   RGB; None of what is drawn: `alpha` (L) is then a stencil, to be filled with any colour
-    runs      of the mask, down its columns: row, column and length of each
     rim       rows and columns of some points on the edge of the mask
     colours   at these points, (n, 3); None of a stencil
     """
@@ -150,7 +150,6 @@ class Sprite:
     picture: Image.Image | None
     alpha: Image.Image
     mask: np.ndarray
-    runs: tuple
     rim: tuple
     colours: np.ndarray | None
 
@@ -158,10 +157,52 @@ class Sprite:
     def size(self):
         return self.alpha.size
 
+    @functools.cached_property
+    def area(self):
+        return int(self.mask.sum())
+
     def segmentation(self, x, y, side):
-        """The mask as COCO writes it, where the sprite's corner lies at (x, y) of a picture of side x side pixels."""
-        rows, columns, lengths = self.runs
-        return rle.pack((columns + x) * side + rows + y, lengths, (side, side))
+        """The mask as COCO writes it, where the sprite's corner lies at (x, y) of a picture of side x side pixels.
+
+        Where it lies changes only how much is off before its first run and after its last: the codes of all that is
+        between are kept.
+        """
+        before, between, gap, after = self._codes(side)
+        place = x * side + y
+        if self.size[1] == side or place >= after:  # runs of two columns may touch, or nothing is off at the end
+            return rle.encode(self._placed(x, y, side))
+        return {"size": [side, side], "counts": _code(before + place) + between + _code(after - place - gap)}
+
+    def _placed(self, x, y, side):
+        whole = np.zeros((side, side), bool)
+        whole[y : y + self.size[1], x : x + self.size[0]] = self.mask
+        return whole
+
+    def _codes(self, side):
+        """At (0, 0): how much is off before the first run, the codes between, what the last count is written as its
+        difference to, how much is off after the last run."""
+        if side not in self._kept:
+            whole = self._placed(0, 0, side)
+            edges = np.flatnonzero(np.diff(whole.T.ravel(), prepend=False, append=False))
+            codes = re.findall("[P-o]*[0-O]", rle.encode(whole)["counts"])  # P to o: more of this number follows
+            gap = int(edges[-2] - edges[-3]) if len(edges) > 2 else 0
+            self._kept[side] = int(edges[0]), "".join(codes[1:-1]), gap, side * side - int(edges[-1])
+        return self._kept[side]
+
+    @functools.cached_property
+    def _kept(self):
+        return {}
+
+
+def _code(count):
+    """One count in COCO's code; see `minivl.data.rle`."""
+    letters = ""
+    while True:
+        piece, count = count & 31, count >> 5
+        more = count != (-1 if piece & 16 else 0)
+        letters += chr(48 + piece + 32 * more)
+        if not more:
+            return letters
 
 
 @functools.lru_cache(maxsize=8192)
@@ -184,14 +225,12 @@ def _sprite(picture, alpha):
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     mask = np.ascontiguousarray(solid[box[1] : box[3], box[0] : box[2]])
     picture, alpha = picture and picture.crop(box), alpha.crop(box)
-    starts, lengths = rle.runs(np.pad(mask, ((0, 1), (0, 0))))  # padded, so that no run goes on in the next column
-    columns, rows = np.divmod(starts, len(mask) + 1)
     inner = np.pad(mask, 1)
     inner = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
     edge = np.nonzero(mask & ~inner)
     some = np.linspace(0, len(edge[0]) - 1, min(_RIM, len(edge[0]))).astype(int)
     rim = edge[0][some], edge[1][some]
-    return Sprite(picture, alpha, mask, (rows, columns, lengths), rim, picture and _at(picture, rim))
+    return Sprite(picture, alpha, mask, rim, picture and _at(picture, rim))
 
 
 def _at(picture, places):

@@ -64,7 +64,7 @@ def thing_info(t, side):
         "id": t.id,
         "label": t.noun,
         "bbox": t.box,
-        "area": int(t.sprite.mask.sum()),
+        "area": t.sprite.area,
         "segmentation": t.sprite.segmentation(t.x, t.y, side),
         "attributes": {**attributes, **({"colour": t.colour} if t.colour else {})},
     }

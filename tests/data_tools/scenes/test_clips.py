@@ -20,7 +20,7 @@ SIDE, FRAMES = 6, 4
 def thing(name, colour):
     """Two pixels, one above the other, of one colour."""
     alpha = Image.new("L", (1, 2), 255)
-    sprite = Sprite(None, alpha, np.ones((2, 1), bool), ([0], [0], [2]), ([0, 1], [0, 0]), None)
+    sprite = Sprite(None, alpha, np.ones((2, 1), bool), ([0, 1], [0, 0]), None)
     return Thing(1, CutOut(name, name), "red", "small", colour, sprite)
 
 

@@ -178,9 +178,17 @@ def test_a_sprite_is_cropped_to_its_mask_and_knows_its_runs(shapes, cutouts):
             s = sprite(cutout, length)
             assert abs(max(s.size) - length) <= 2 and s.mask.shape == s.size[::-1]
             assert s.mask.any(0)[[0, -1]].all() and s.mask.any(1)[[0, -1]].all()
-            whole = np.zeros((64, 64), bool)
-            whole[3 : 3 + s.size[1], 7 : 7 + s.size[0]] = s.mask
-            assert s.segmentation(7, 3, 64) == rle.encode(whole)
+            for side, x, y in (
+                (64, 7, 3),
+                (64, 0, 0),
+                (64, 64 - s.size[0], 64 - s.size[1]),
+                (s.size[1], 0, 0),
+                (96, 50, 9),
+            ):
+                whole = np.zeros((side, max(side, s.size[0])), bool)
+                whole[y : y + s.size[1], x : x + s.size[0]] = s.mask
+                if whole.shape == (side, side):
+                    assert s.segmentation(x, y, side) == rle.encode(whole)
 
 
 def test_a_tint_keeps_the_mask_and_leaves_one_colour(cutouts):
