@@ -13,7 +13,7 @@ from .cross_entropy import cross_entropy
 from .dropout import dropout
 from .embedding import embedding
 from .gelu import gelu, quick_gelu
-from .layernorm import layernorm
+from .layernorm import add_layernorm, layernorm
 from .math import (
     abs,
     add,
@@ -49,6 +49,7 @@ __all__ = [
     "Routing",
     "abs",
     "add",
+    "add_layernorm",
     "attention",
     "avg_pool2d",
     "batch_moments",

@@ -1,12 +1,12 @@
-// Layer normalisation of rows of C numbers, with the addition that comes before it in a transformer. The definition,
-// and where the derivative comes from: layernorm.py.
+// Layer normalisation of rows of C numbers, or of the sums of two rows, as in a transformer that adds and then
+// normalises. The definition, and where the derivative comes from: layernorm.py.
 //
 // forward    A team of threads (rows.cuh) takes one row and keeps it in shared memory. Moved for each number of x: 2
 //            (x in, y out), the least there can be; with the addition 4 (x and its addend in, their sum and y out).
 // backward   A team takes every g-th row, g being the teams of the launch; while it works on one, the next is under
 //            way. Each thread keeps the sums for dweight and dbias of its columns in registers. After the last row
 //            each block writes them out, and column_sums adds up the blocks. Moved for each number of x: 3 (x and dy
-//            in, dx out), the least there can be; 4 with dsum.
+//            in, dx out), the least there can be.
 #include "column_sums.cuh"
 #include "rows.cuh"
 
@@ -80,8 +80,8 @@ template <int W>
 constexpr int OWN = W == 1 ? 4 : sizeof(T) == 8 ? 8 : 16;
 
 template <int W>
-__device__ __forceinline__ void gradients(const T* x, const T* dy, const T* dsum, const T* weight, const A* mean,
-                                          const A* rstd, T* dx, A* partial, int rows, int C, int room) {
+__device__ __forceinline__ void gradients(const T* x, const T* dy, const T* weight, const A* mean, const A* rstd,
+                                          T* dx, A* partial, int rows, int C, int room) {
     const int threads = blockDim.x, tile = OWN<W> * threads, first = blockIdx.y * tile, end = min(C, first + tile);
     const int begin = first + threadIdx.x * W, step = threads * W;
     const int teams = gridDim.x * blockDim.y;
@@ -127,17 +127,16 @@ __device__ __forceinline__ void gradients(const T* x, const T* dy, const T* dsum
         for (int k = 0; k < OWN<W> / W; k++) {
             const int i = begin + k * step;
             if (there && i < end) {
-                const Some<W> v = x_row(i - first), d = dy_row(i - first), w = load<W>(weight + i);
-                Some<W> out = {};
-                if (dsum != nullptr) out = load<W>(dsum + at + i);
+                const Some<W> d = dy_row(i - first), w = load<W>(weight + i);
+                Some<W> v = x_row(i - first);
 #pragma unroll
                 for (int e = 0; e < W; e++) {
                     const A n = ((A)v.x[e] - m) * r;
                     dweight[k * W + e] += (A)d.x[e] * n;
                     dbias[k * W + e] += (A)d.x[e];
-                    out.x[e] = (T)(((A)d.x[e] * (A)w.x[e] - along_1 - n * along_n) * r + (A)out.x[e]);
+                    v.x[e] = (T)(((A)d.x[e] * (A)w.x[e] - along_1 - n * along_n) * r);
                 }
-                store(dx + at + i, out);
+                store(dx + at + i, v);
             }
         }
     }
@@ -157,10 +156,10 @@ __device__ __forceinline__ void gradients(const T* x, const T* dy, const T* dsum
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-    layernorm_backward(const T* x, const T* dy, const T* dsum /* or null */, const T* weight, const A* mean,
-                       const A* rstd, T* dx, A* partial, int rows, int C, int room) {
+    layernorm_backward(const T* x, const T* dy, const T* weight, const A* mean, const A* rstd, T* dx, A* partial,
+                       int rows, int C, int room) {
     if (C % N == 0)
-        gradients<N>(x, dy, dsum, weight, mean, rstd, dx, partial, rows, C, room);
+        gradients<N>(x, dy, weight, mean, rstd, dx, partial, rows, C, room);
     else
-        gradients<1>(x, dy, dsum, weight, mean, rstd, dx, partial, rows, C, room);
+        gradients<1>(x, dy, weight, mean, rstd, dx, partial, rows, C, room);
 }

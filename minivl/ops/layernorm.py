@@ -20,7 +20,7 @@ def layernorm(x, weight, bias, *, eps=1e-5):
     if weight.shape != (C,) or bias.shape != (C,):
         raise ValueError(f"layernorm: x {x.shape} needs weight and bias ({C},), got {weight.shape} and {bias.shape}")
     if rows.wanted(x, weight, bias):
-        return _by_kernel(x, weight, bias, eps)
+        return _by_kernel(x, None, weight, bias, eps)
 
     def mean(x):
         return xp.einsum("rc->r", x)[:, None] / C  # three times as fast as x.mean(-1)
@@ -49,15 +49,41 @@ def layernorm(x, weight, bias, *, eps=1e-5):
     return y, derivative
 
 
-def _by_kernel(x, weight, bias, eps):
+@op
+def add_layernorm(x, branch, weight, bias, *, eps=1e-5):
+    """layernorm(x + branch): what closes a layer of the first transformers, Vaswani et al. 2017, arXiv 1706.03762.
+
+    x, branch (..., C)   weight, bias (C,)   ->   y (..., C).   Both of the sum have its derivative.
+    """
+    if branch.shape != x.shape:
+        raise ValueError(f"add_layernorm: branch {branch.shape} must have the shape of x, {x.shape}")
+    if rows.wanted(x, branch, weight, bias):
+        y, derivative = _by_kernel(x, branch, weight, bias, eps)
+    else:
+        y, derivative = layernorm.__wrapped__(x + branch, weight, bias, eps=eps)
+
+    def of_both(dy):
+        dsum, dweight, dbias = derivative(dy)
+        return dsum, dsum, dweight, dbias
+
+    return y, of_both
+
+
+def _by_kernel(x, branch, weight, bias, eps):
     k, xp, v = kernels.load("layernorm", like=x), array_module(x), rows.matrix(x)
     weight, bias = rows.aligned(weight), rows.aligned(bias)
     y, mean, rstd = xp.empty_like(v), rows.sums_like(x, len(v)), rows.sums_like(x, len(v))
-    rows.run(k.layernorm_forward, v, (v, None, weight, bias, None, y, mean, rstd), (eps,))
+    if branch is None:
+        total = v
+        rows.run(k.layernorm_forward, v, (v, None, weight, bias, None, y, mean, rstd), (eps,))
+    else:
+        total = xp.empty_like(v)
+        arguments = v, rows.matrix(branch), weight, bias, total, y, mean, rstd
+        rows.run(k.layernorm_forward, v, arguments, (eps,), slots=2)
 
     def derivative(dy):
         dx = xp.empty_like(v)
-        arguments = v, rows.matrix(dy), None, weight, mean, rstd, dx
+        arguments = total, rows.matrix(dy), weight, mean, rstd, dx
         dweight, dbias = rows.run_summing(k.layernorm_backward, k.column_sums, v, arguments, tables=2)
         return dx.reshape(x.shape), dweight, dbias
 
