@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import ops
+from .. import ops, optim
 from ..tensor import Tensor
 
 
@@ -12,9 +12,25 @@ def _backward(op, *arrays, **settings):
     op(*inputs, **settings).sum().backward()
 
 
-def layernorm(random):
-    x, weight, bias = (random.standard_normal(shape).astype(np.float32) for shape in ((64, 256), 256, 256))
-    _backward(ops.layernorm, x, weight, bias)
+def _of_shapes(op, *shapes):
+    return lambda random: _backward(op, *(random.standard_normal(shape).astype(np.float32) for shape in shapes))
+
+
+def cross_entropy(random):
+    target = random.integers(0, 1000, 24)
+    _backward(lambda x: ops.cross_entropy(x, target), random.standard_normal((24, 1000)).astype(np.float32))
+
+
+def embedding(random):
+    ids = np.minimum(random.integers(0, 60, 200), 40)  # a third of them is one token
+    _backward(lambda table: ops.embedding(table, ids), random.standard_normal((41, 64)).astype(np.float32))
+
+
+def adamw(random):
+    params = [Tensor(random.standard_normal(n).astype(np.float32), requires_grad=True) for n in (100, 33, 3000)]
+    for p in params:
+        p.grad = random.standard_normal(p.shape).astype(np.float32)
+    optim.AdamW(params, lr=1e-3).step()
 
 
 def patch_embed(random):
@@ -35,4 +51,15 @@ def nearest_code(random):
     ops.nearest_code(*(random.standard_normal((n, 32)).astype(np.float32) for n in (256, 128)))
 
 
-EXAMPLES = {"layernorm": layernorm, "moe": moe, "nearest_code": nearest_code, "patch_embed": patch_embed}
+EXAMPLES = {
+    "adamw": adamw,
+    "cross_entropy": cross_entropy,
+    "embedding": embedding,
+    "gelu": _of_shapes(ops.gelu, (64, 256), (256,)),
+    "layernorm": _of_shapes(ops.layernorm, (64, 256), (256,), (256,)),
+    "moe": moe,
+    "nearest_code": nearest_code,
+    "patch_embed": patch_embed,
+    "rmsnorm": _of_shapes(ops.rmsnorm, (64, 256), (256,)),
+    "softmax": _of_shapes(ops.softmax, (64, 256)),
+}

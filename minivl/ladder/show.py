@@ -47,8 +47,8 @@ def _counted(table):
         name = rung.name.removeprefix("ladder/")
         yield f"{name:<34}{rung.dtype:<10}{worst:8.0e}{sectors:10}{sectors / least:9.2f}{passes:9}{conflicts}"
     yield ""
-    for rung in table.rungs:
-        yield f"{rung.name.removeprefix('ladder/')}: {rung.idea}"
+    for name, idea in {rung.name: rung.idea for rung in table.rungs}.items():
+        yield f"{name.removeprefix('ladder/')}: {idea}"
 
 
 def _sums(counts, space):
@@ -145,7 +145,7 @@ def report(name):
     if not counts:
         raise ValueError(f"{name} launched no kernel")
     yield f"{'line':<26}{'':<14}{'requests':>9}{'per request':>13}{'efficiency':>12}   source"
-    for count in counts:
+    for count in (count for count in counts if count.requests):
         share = count.ideal / count.transactions if count.transactions else 1
         what = f"{count.space} {count.kind}"
         unit = "sectors" if count.space == "global" else "passes"

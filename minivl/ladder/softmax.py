@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..ops import rows
 from . import Ladder, Rung
 
 
@@ -15,15 +16,31 @@ def reference(x, y):
     return {"y": e / e.sum(-1, keepdims=True)}
 
 
-def naive(k, x, y):
-    rows, C = x.shape
-    k.softmax(-(-rows // 128), 128, (x, y, rows, C))
+def blocks(rows_each, threads):
+    """A launch with a block of `threads` for so many rows."""
+
+    def launch(k, x, y):
+        k.softmax(-(-len(x) // rows_each), threads, (x, y, *x.shape))
+
+    return launch
+
+
+def shipped(k, x, y):
+    rows.run(k.softmax_forward, x, (x, None, y), (1, 1, 0, 0, 0, 0))  # no mask, and so no strides of one
 
 
 LADDER = Ladder(
     make=make,
     reference=reference,
-    rungs=[Rung("ladder/softmax_1_naive", naive)],
+    rungs=[
+        Rung("ladder/softmax_1_naive", blocks(128, 128)),
+        Rung("ladder/softmax_2_block", blocks(1, 256)),
+        Rung("ladder/softmax_3_warp", blocks(4, 128)),
+        Rung("ladder/softmax_4_online", blocks(4, 128)),
+        Rung("ladder/softmax_5_vectors", blocks(4, 128)),
+        Rung("softmax", shipped),
+        Rung("softmax", shipped, dtype="bfloat16"),
+    ],
     cpu={"rows": 96, "C": 160},
     gpu={"rows": 32768, "C": 4096},
     bytes=lambda rows, C, itemsize: 2 * rows * C * itemsize,

@@ -58,7 +58,7 @@ def test_a_ladder_prints_every_rung_and_its_transactions(capsys):
     assert cli.main(["ladder", "softmax", "--device", "cpu"]) == 0
     told = capsys.readouterr().out.splitlines()
     for rung in ladder("softmax").rungs:
-        assert sum(line.startswith(rung.name.removeprefix("ladder/") + " ") for line in told) == 1
+        assert sum(line.split()[:2] == [rung.name.removeprefix("ladder/"), rung.dtype] for line in told) == 1
     (naive,) = (line.split() for line in told if line.startswith("softmax_1_naive "))
     assert naive[1] == "float32" and float(naive[4]) == 16.0  # three readings and a writing, 8 times what is used
 
@@ -72,13 +72,22 @@ def test_a_report_names_the_lines(capsys):
         assert "32.0 sectors" in line and "12%" in line and "for (int i = 0; i < C; i++)" in line
 
 
+@needs_compiler
+@pytest.mark.parametrize("name", ["cross_entropy", "embedding", "gelu", "layernorm", "rmsnorm", "softmax"])
+def test_a_report_of_a_shipped_kernel_shows_its_lines(capsys, name):
+    assert cli.main(["ladder", "report", name]) == 0
+    told = capsys.readouterr().out
+    assert f"{name}.cu:" in told or "rows.cuh:" in told
+    assert "global read" in told and "global write" in told
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["report"], 2, "minivl ladder report KERNEL"),
         (["softmax", "softmax_1_naive"], 2, "minivl ladder report KERNEL"),
         (["siftmax"], 1, "there is no ladder 'siftmax', there are: "),
-        (["report", "siftmax"], 1, "there is no kernel 'siftmax' to report on, there are: layernorm"),
+        (["report", "siftmax"], 1, "there is no kernel 'siftmax' to report on, there are: adamw"),
     ],
 )
 def test_errors_are_one_line(capsys, words, code, said):
