@@ -258,6 +258,11 @@ def no_grad():
         yield
 
 
+def recording():
+    """Whether ops are recorded in this thread. If not, an op may leave undone what only its derivative would need."""
+    return _mode.recording
+
+
 @contextmanager
 def _recording(on):
     before, _mode.recording = _mode.recording, on

@@ -48,7 +48,7 @@ __device__ __forceinline__ A loss_of_row(const T* logits, T* dlogits, long long 
 
     const bool known = target >= 0 && target < V;  // a target that is no column makes NaN of its row: it is noticed
     const A share = known ? scale / total : (A)NAN, spread = scale * smoothing / V, at_target = scale * (1 - smoothing);
-    for (int i = begin; i < V; i += step) {
+    for (int i = begin; i < V && dlogits != nullptr; i += step) {
         Some<W> v = {};
         if (counts) {
             v = row(i);
@@ -67,17 +67,18 @@ __device__ __forceinline__ A loss_of_row(const T* logits, T* dlogits, long long 
     return log(total) - (1 - smoothing) * right - (smoothing > 0 ? smoothing * below / V : 0);
 }
 
-// losses[row] = the loss of a row, 0 if it does not count; dlogits of the mean over all that do.
-extern "C" __global__ void __launch_bounds__(1024, 1)
-    cross_entropy_rows(const T* logits, const long long* target, const int* counted, T* dlogits, A* losses, int rows,
-                       int V, int room, long long ignore, A smoothing) {
+// losses[row] = the loss of a row, 0 if it does not count; dlogits, if it is wanted, of the mean over all that do.
+extern "C" __global__ void __launch_bounds__(512, 1)
+    cross_entropy_rows(const T* logits, const long long* target, const int* counted, T* dlogits /* or null */,
+                       A* losses, int rows, int V, int room, long long ignore, A smoothing) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y, here = row < rows ? V : 0;
     const size_t at = (size_t)row * V;
     const long long wanted = here > 0 ? target[row] : ignore;
+    const bool counts = wanted != ignore;
     const A scale = (A)1 / max(counted[0], 1);
-    const A loss =
-        V % N == 0 ? loss_of_row<N>(logits + at, dlogits + at, wanted, wanted != ignore, scale, smoothing, here, room)
-                   : loss_of_row<1>(logits + at, dlogits + at, wanted, wanted != ignore, scale, smoothing, here, room);
+    T* out = dlogits == nullptr ? dlogits : dlogits + at;
+    const A loss = V % N == 0 ? loss_of_row<N>(logits + at, out, wanted, counts, scale, smoothing, here, room)
+                              : loss_of_row<1>(logits + at, out, wanted, counts, scale, smoothing, here, room);
     if (threadIdx.x == 0 && row < rows) losses[row] = loss;
 }
 

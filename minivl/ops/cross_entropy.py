@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..array import array_module, on_gpu, rowwise
-from ..tensor import op
+from ..tensor import op, recording
 from . import rows as row_by_row
 
 
@@ -71,7 +71,8 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
 def _by_kernel(logits, target, ignore_index, smoothing):
     k, xp, x = kernels.load("cross_entropy", like=logits), array_module(logits), row_by_row.matrix(logits)
     target, counted = xp.ascontiguousarray(target, dtype=np.int64).reshape(-1), xp.zeros(1, np.int32)
-    dlogits, losses, loss = xp.empty_like(x), row_by_row.sums_like(x, len(x)), xp.empty((), x.dtype)
+    dlogits = xp.empty_like(x) if recording() else None  # without a derivative nothing is written but the losses
+    losses, loss = row_by_row.sums_like(x, len(x)), xp.empty((), x.dtype)
     k.cross_entropy_count(min(512, -(-len(x) // 256)), 256, (target, counted, len(x), ignore_index))
     row_by_row.run(k.cross_entropy_rows, x, (x, target, counted, dlogits, losses), (ignore_index, smoothing))
     k.cross_entropy_mean(1, 1024, (losses, counted, loss, len(x)))

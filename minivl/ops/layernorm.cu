@@ -1,5 +1,4 @@
-// Layer normalisation of rows of C numbers, or of the sums of two rows, as in a transformer that adds and then
-// normalises. The definition, and where the derivative comes from: layernorm.py.
+// Layer normalisation of rows of C numbers, or of the sum of two such rows. Definition and derivative: layernorm.py.
 //
 // forward    A team of threads (rows.cuh) takes one row and keeps it in shared memory. Moved for each number of x: 2
 //            (x in, y out), the least there can be; with the addition 4 (x and its addend in, their sum and y out).
@@ -61,7 +60,7 @@ __device__ __forceinline__ void normalise(const T* x, const T* add, const T* wei
     if (begin == 0 && C > 0) *mean = m, *rstd = r;
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
+extern "C" __global__ void __launch_bounds__(512, 1)
     layernorm_forward(const T* x, const T* add /* or null */, const T* weight, const T* bias, T* sum /* or null */,
                       T* y, A* mean, A* rstd, int rows, int C, int room, A eps) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y;

@@ -34,7 +34,7 @@ __device__ __forceinline__ void normalise(const T* x, const T* weight, T* y, A* 
     if (begin == 0 && C > 0) *rstd = r;
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
+extern "C" __global__ void __launch_bounds__(512, 1)
     rmsnorm_forward(const T* x, const T* weight, T* y, A* rstd, int rows, int C, int room, A eps) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y, here = row < rows ? C : 0;
     const size_t at = (size_t)row * C;

@@ -7,6 +7,7 @@ from ..array import array_module
 
 SHARED = 96 << 10  # bytes of shared memory that a block may use: two such blocks fit on an H100, one on a gaming card
 THREADS = 132 * 512  # in a launch whose blocks take row after row: they keep an H100 busy, and are as many on any GPU
+SUMMING = 384  # threads at most of a team that sums over rows: more would not have registers enough
 _OWN = {2: 16, 4: 16, 8: 8}  # columns that a thread sums over rows, by bytes of a number; 4 where they come one by one
 
 
@@ -55,7 +56,7 @@ def teams(units):
     threads = -(-units // 4)
     if threads > 32:
         threads = max(32, _up(-(-units // 8), 32))
-    return (min(1024, threads), 1) if threads > 32 else in_warps(threads, 128)
+    return (min(512, threads), 1) if threads > 32 else in_warps(threads, 128)
 
 
 def run(kernel, like, arguments, more=(), slots=1):
@@ -81,7 +82,7 @@ def run_summing(kernel, sums, like, arguments, tables, slots=4):
     n = 16 // like.itemsize
     own = 4 if width(like) == 1 else _OWN[like.itemsize]
     threads = -(-C // own)
-    threads, together = (min(384, _up(threads, 32)), 1) if threads > 32 else in_warps(threads, 32)
+    threads, together = (min(SUMMING, _up(threads, 32)), 1) if threads > 32 else in_warps(threads, 32)
     blocks = max(1, min(-(-rows // (4 * together)), THREADS // (threads * together)))
     room = _up(min(C, own * threads), n)
     partial = sums_like(like, tables, blocks, C)

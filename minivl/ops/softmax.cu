@@ -58,7 +58,7 @@ __device__ __forceinline__ void forward(const T* x, const Mask& mask, T* y, int 
     }
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
+extern "C" __global__ void __launch_bounds__(512, 1)
     softmax_forward(const T* x, const bool* mask /* or null */, T* p, int rows, int C, int room, int n1, int n2,
                     long long s0, long long s1, long long s2, long long s3) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y, here = row < rows ? C : 0;
@@ -70,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
         forward<1, false>(x + at, mine, p + at, here, room);
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1) log_softmax_forward(const T* x, T* y, int rows, int C, int room) {
+extern "C" __global__ void __launch_bounds__(512, 1) log_softmax_forward(const T* x, T* y, int rows, int C, int room) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y, here = row < rows ? C : 0;
     const size_t at = (size_t)row * C;
     const Mask none(nullptr, 0, 1, 1, 0, 0, 0, 0);
@@ -108,7 +108,7 @@ __device__ __forceinline__ void backward(const T* d, const T* y, T* dx, int C, i
     }
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
+extern "C" __global__ void __launch_bounds__(512, 1)
     softmax_backward(const T* dp, const T* p, T* dx, int rows, int C, int room) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y, here = row < rows ? C : 0;
     const size_t at = (size_t)row * C;
@@ -118,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
         backward<1, false>(dp + at, p + at, dx + at, here, room);
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
+extern "C" __global__ void __launch_bounds__(512, 1)
     log_softmax_backward(const T* d, const T* y, T* dx, int rows, int C, int room) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y, here = row < rows ? C : 0;
     const size_t at = (size_t)row * C;

@@ -8,8 +8,9 @@ import pytest
 from kernel_runs import agree, bf16, needs_compiler, results, running, ways, widened
 from test_ops import TABLE, ids, inputs, run, strided
 
-from minivl import Tensor, gradcheck, kernels, ops
+from minivl import Tensor, gradcheck, kernels, no_grad, ops
 from minivl.array import to_device
+from minivl.ops import rows
 
 embedding = importlib.import_module("minivl.ops.embedding")
 cross_entropy = importlib.import_module("minivl.ops.cross_entropy")
@@ -83,6 +84,7 @@ CASES = [
     Case("rmsnorm", ops.rmsnorm, with_bias),
     Case("softmax", ops.softmax, x),
     Case("softmax, keys", ops.softmax, lambda r, C: [(2, 3, r, C)], mask(0, 3)),
+    Case("softmax, heads", ops.softmax, lambda r, C: [(2, 3, r, C)], mask(1, 3)),
     Case("softmax, causal", ops.softmax, lambda r, C: [(2, 1, r, C)], mask(2, 3)),
     Case("softmax, rows", ops.softmax, lambda r, C: [(2, r, C)], mask(1)),
     Case("softmax, five axes", ops.softmax, lambda r, C: [(2, 1, 2, r, C)], mask(0, 4)),
@@ -98,8 +100,7 @@ CASES = [
     Case("embedding", ops.embedding, x, token_ids),
 ]
 SIZES = [(1, 1), (5, 31), (40, 33), (2, 1025), (70, 24), (3, 320)]
-LONG = [(2, 7000), (2, 1541), (1, 24_601)]  # more columns than a team sums in registers, or keeps in shared memory
-LONG_CASES = {*ON_TABLE, "gelu, bias"} - {"embedding"}
+LONG = {"layernorm", "add_layernorm", "rmsnorm", "softmax", "softmax, keys", "log_softmax", "cross_entropy, smoothed"}
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 TOLERANCE = {"f": 2e-5, "d": 2e-12}
@@ -128,11 +129,14 @@ def test_the_order_of_threads_makes_no_difference_to_a_single_bit(case):
             assert a.tobytes() == b.tobytes()
 
 
-@ways("in order")
-@pytest.mark.parametrize("size", LONG, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("case", [case for case in CASES if case.name in LONG_CASES], ids=lambda case: case.name)
-def test_long_rows(case, size, way):
-    agree(case, arrays(case, size), way, rtol=1e-4, atol=1e-4)
+@ways("in order", "check")
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in LONG], ids=lambda case: case.name)
+def test_rows_longer_than_a_team_can_keep(case, way, monkeypatch):
+    """Their rest is read again, and their sums over rows are shared out among several teams."""
+    monkeypatch.setattr(rows, "SHARED", 1024)
+    monkeypatch.setattr(rows, "SUMMING", 32)
+    for size in ((2, 1025), (2, 1040)):
+        agree(case, arrays(case, size), way, rtol=1e-4, atol=1e-4)
 
 
 @ways("check", "check, seed 4")
@@ -223,6 +227,27 @@ def test_cross_entropy_of_infinite_logits(way, V):
             loss.backward()
             assert loss.item() == pytest.approx(expected, rel=1e-6)
             assert not to_device(t.grad, "cpu")[np.array(target) < 0].any()
+
+
+@ways("in order", "check")
+def test_without_a_derivative_cross_entropy_only_reads(random, way, monkeypatch):
+    x, target = random.standard_normal((3, 8)).astype("f"), np.array([1, -100, 7])
+    asked = []
+    with running(way) as there:
+        monkeypatch.setattr(kernels.Kernel, "__call__", spied(kernels.Kernel.__call__, asked))
+        with no_grad():
+            quiet = ops.cross_entropy(Tensor(there(x), requires_grad=True), there(target)).item()
+        loud = ops.cross_entropy(Tensor(there(x), requires_grad=True), there(target)).item()
+    dlogits = [arguments[3] for name, arguments in asked if name == "cross_entropy_rows"]
+    assert quiet == loud and dlogits[0] is None and dlogits[1].shape == x.shape
+
+
+def spied(launch, asked):
+    def call(kernel, grid, block, arguments, **options):
+        asked.append((kernel.signature.name, arguments))
+        return launch(kernel, grid, block, arguments, **options)
+
+    return call
 
 
 @needs_compiler
