@@ -12,6 +12,7 @@
 #include "reduce.cuh"
 
 constexpr int R = sizeof(A) == 8 ? 4 : 8;  // of vectors, and of codes, in the registers of a thread
+constexpr int P = Pack<A>::N;              // numbers that a thread reads at once
 constexpr int TILE = 16 * R, DEEP = 16;    // vectors or codes in shared memory at a time, and numbers of each
 
 struct Best {
@@ -64,7 +65,11 @@ extern "C" __global__ void __launch_bounds__(256, 2)
             for (int d = 0; d < DEEP; d++) {
                 A a[R], b[R];
 #pragma unroll
-                for (int i = 0; i < R; i++) a[i] = xs[d][row_of(i, down)], b[i] = cs[d][row_of(i, across)];
+                for (int i = 0; i < R; i += P) {
+                    const Pack<A> u = load16(&xs[d][row_of(i, down)]), v = load16(&cs[d][row_of(i, across)]);
+#pragma unroll
+                    for (int e = 0; e < P; e++) a[i + e] = u.x[e], b[i + e] = v.x[e];
+                }
 #pragma unroll
                 for (int i = 0; i < R; i++)
 #pragma unroll

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minivl import Tensor, kernels
-from minivl.array import cupy_installed, to_device
+from minivl.array import gpu_at_hand, to_device
 
 needs_compiler = pytest.mark.skipif(kernels.compiler() is None, reason="there is no C++ compiler here")
 CPU = {"in order": ("fast", None), "seed 1": ("fast", 1), "seed 2": ("fast", 2), "seed 3": ("fast", 3)}
@@ -23,8 +23,8 @@ def ways(*names):
 def running(way):
     """Within it, ops use their kernels that way; gives the function that moves an array there."""
     if way == "gpu":
-        if not cupy_installed():
-            pytest.skip("needs CuPy and a GPU")
+        if not gpu_at_hand():
+            pytest.skip("there is no GPU here")
         yield lambda a: to_device(a, "cuda")
     else:
         mode, seed = (CPU | CHECK)[way]
