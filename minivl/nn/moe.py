@@ -32,7 +32,7 @@ class MoE(Module):
         logits = self.router(x)
         chosen = ops.top_k(logits, self.K)
         routing = ops.expert_slots(chosen, E, self.slots(T))
-        #: Each expert gets the tokens that chose it, and answers
+        #: Each expert gets the tokens that chose it, and answers | E_e(x) = W'_e f(W_e x)
         sent = ops.dispatch(x, routing=routing).reshape(E, -1, C)
         answers = self.activation(sent @ self.up) @ self.down
         #: A token gets the answers to it, weighted | y = \sum_k g_k E_k(x)

@@ -32,6 +32,12 @@ def running(way):
             yield np.asarray
 
 
+def moved_there(call, way):
+    """`call` on tensors of NumPy arrays, carried out where that way runs: for gradcheck."""
+    device = "cuda" if way == "gpu" else "cpu"
+    return lambda *tensors: call(*(t.to(device) for t in tensors)).to("cpu")
+
+
 def results(call, arrays, way=None, seed=1):
     """[output, gradients] of an op along one random direction, as NumPy arrays; way None: without kernels."""
     with running(way) if way else contextlib.nullcontext(np.asarray) as there:
