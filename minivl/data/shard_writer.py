@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from minivl.data.tar import DataError, open_tar
+from minivl.data.tar import MAX_PICTURE, MAX_TEXT, DataError, open_tar
 
 
 class ShardWriter:
@@ -22,7 +22,8 @@ class ShardWriter:
 
     The same input gives the same bytes: no times, no owners, no order but that of writing. A shard gets its name when
     it is complete. dataset.json has an entry for each prefix: `about`, and the counts, splits, fields and sha256 of the
-    shards. The entry is taken out first and put back last, so that a set that has one is whole.
+    shards, and `found`, what the writer learnt. The entry is taken out first and put back last, so that a set that has
+    one is whole.
 
     With `resume`, the shards that a killed writer of the same `about` had finished are kept, and `done` says how many
     examples they hold: write the rest.
@@ -39,7 +40,7 @@ class ShardWriter:
             raise ValueError(f"prefix: must be letters, digits, _ and -, not {prefix!r}")
         self.folder, self.per_shard, self.prefix, self.about = Path(folder), per_shard, prefix, about or {}
         self.keys, self.splits, self.fields, self.shards = set(), collections.Counter(), set(), {}
-        self.tar, self.resume = None, resume
+        self.tar, self.resume, self.found = None, resume, {}
         self.journal = self.folder / f".{prefix}-unfinished.json"  # what the finished shards of an unfinished set are
 
     @property
@@ -98,6 +99,10 @@ class ShardWriter:
         if self.tar is None:
             self.part = self.folder / f".{self.prefix}-{len(self.shards):05d}.part"
             self.tar = tarfile.TarFile(self.part, "w", format=tarfile.PAX_FORMAT)
+        for extension, content in files.items():
+            most = MAX_TEXT if extension in ("json", "txt") else MAX_PICTURE
+            if len(content) > most:
+                raise DataError(f"{key}: .{extension} has {len(content)} bytes; it must be {most} at most", "too large")
         for extension in sorted(files):
             header = tarfile.TarInfo(f"{key}.{extension}")  # mtime, uid and gid are 0 unless set
             header.size = len(files[extension])
@@ -127,7 +132,7 @@ class ShardWriter:
             if re.fullmatch(r"\d{5,}", old.stem.removeprefix(self.prefix + "-")) and old.name not in self.shards:
                 old.unlink()
         counts = {"examples": len(self.keys), "splits": dict(sorted(self.splits.items()))}
-        entry = {**self.about, **counts, "fields": sorted(self.fields), "shards": self.shards}
+        entry = {**self.about, **self.found, **counts, "fields": sorted(self.fields), "shards": self.shards}
         _describe(self.folder, self.prefix, entry)
         self.journal.unlink(missing_ok=True)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from minivl.data.shard_writer import ShardWriter
-from minivl.data.tar import DataError, open_tar
+from minivl.data.tar import MAX_PICTURE, MAX_TEXT, DataError, open_tar
 
 __all__ = ["DataError", "Example", "Problems", "ShardWriter", "decode_image", "read_shards", "shard_paths"]
 
@@ -28,8 +28,6 @@ PICTURES = ("png", "jpg", "jpeg", "webp")
 KINDS = ("image-text", "clip-text", "labelled", "image", "clip", "text")
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 MAX_PIXELS = 1 << 26  # 8192 x 8192
-MAX_PICTURE = 1 << 26  # bytes of a picture file
-MAX_TEXT = 1 << 20  # bytes of captions, or of JSON
 
 
 class Problems(collections.Counter):

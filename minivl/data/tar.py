@@ -10,6 +10,8 @@ import tarfile
 import zlib
 from contextlib import contextmanager
 
+MAX_PICTURE = 1 << 26  # bytes of a picture file in a shard
+MAX_TEXT = 1 << 20  # bytes of captions, or of JSON, in a shard
 MAX_NAME = 1 << 20  # bytes of a name too long for a header
 MAX_SEEK = 1 << 60  # no file is so large, and operating systems cannot step further
 BLOCK = 512  # a tar is made of these

@@ -73,22 +73,23 @@ class Object:
         self.name, self.state = name, None
 
 
-def read(data, where):
+def read(data, where, *, largest=_LARGEST, most_steps=_MOST_STEPS, names=True):
     """What a pickle describes: dicts, lists, tuples, texts, numbers, None, Views and Objects.
 
     data     bytes   where: what they are, for messages
+    names    False: it may ask for nothing at all, not even what tensors need
     raises   WeightsError, which names what a pickle asked for and may not have, and at which byte
     """
-    if len(data) > _LARGEST:
-        raise WeightsError(f"{where}: a pickle of {len(data)} bytes, {_LARGEST} is the most that is read")
-    machine, place = _Machine(), 0
+    if len(data) > largest:
+        raise WeightsError(f"{where}: a pickle of {len(data)} bytes, {largest} is the most that is read")
+    machine, place = _Machine(names), 0
     try:
         for step, (opcode, argument, at) in enumerate(pickletools.genops(data)):  # cuts it up, and runs nothing
             place = at
             if opcode.name == "STOP":
                 return machine.pop()
-            if step == _MOST_STEPS:
-                raise WeightsError(f"more than {_MOST_STEPS} instructions")
+            if step == most_steps:
+                raise WeightsError(f"more than {most_steps} instructions")
             machine.step(opcode.name, argument)
     except WeightsError as error:
         raise WeightsError(f"{where}, byte {place}: {error}") from None
@@ -112,8 +113,9 @@ _KEYS = (str, int, float, bool, bytes, type(None))  # what may name an entry of 
 class _Machine:
     """The stack, and the memo of what was built before and is used again."""
 
-    def __init__(self):
+    def __init__(self, names=True):
         self.stack, self.below, self.memo = [], [], {}  # `below`: the stacks that MARK has set aside
+        self.names = names
 
     def step(self, op, argument):
         if op in _CONSTANTS:
@@ -168,8 +170,10 @@ class _Machine:
             if op == "STACK_GLOBAL":
                 name, module = self.pop(str), self.pop(str)
                 argument = f"{module} {name}"
-            if argument not in STORAGES and argument not in _CALLS and not argument.startswith("__torch__."):
-                raise WeightsError(f"asks for {_dotted(argument)}, which no tensor needs; nothing of it was run")
+            known = argument in STORAGES or argument in _CALLS or argument.startswith("__torch__.")
+            if not (known and self.names):
+                why = "which no tensor needs" if self.names else "and no name is needed here"
+                raise WeightsError(f"asks for {_dotted(argument)}, {why}; nothing of it was run")
             self.stack.append(Name(argument))
         elif op == "BINPERSID":
             self.stack.append(_storage(self.pop()))
