@@ -73,6 +73,9 @@ def _check_direction(fn, tensors, checked, names, random, eps, tolerance):
     rounding = 20 * np.finfo(float).eps * float(np.linalg.norm(u * y.data)) / eps
 
     def wrong(parts):
+        # minivl:exercise ex02.b points=4 "is this derivative wrong?"
+        # minivl:hint got = <gradients, parts>, expected = numerical(parts); return (too far off?, how far)
+        # minivl:hint too far: more than tolerance times their size, plus `rounding`; NaN always, infinitely far
         # Where v is 0, a gradient of NaN is looked at another time.
         along = [np.where(v == 0, 0, g * v) for g, v in zip(gradients, parts, strict=True)]
         got = sum(float(a.sum()) for a in along)
@@ -81,6 +84,7 @@ def _check_direction(fn, tensors, checked, names, random, eps, tolerance):
         allowed = tolerance * max(size, abs(expected)) + rounding
         off = abs(got - expected)
         return not off <= allowed, off if off == off else np.inf  # NaN is as far off as can be
+        # minivl:end
 
     if wrong(directions)[0]:
         _locate(wrong, numerical, directions, gradients, [names[i] for i in checked])
@@ -89,6 +93,9 @@ def _check_direction(fn, tensors, checked, names, random, eps, tolerance):
 def _difference(fn, moved, directions, tensors, u, eps):
     """<u, (f(x + eps v) - f(x - eps v)) / 2 eps>"""
     kept = [t.data for t in moved]
+    # minivl:exercise ex02.a points=3 "a central difference"
+    # minivl:hint move all of `moved` by eps along `directions`, then by -eps; each time sum fn(*tensors) times u
+    # minivl:hint put the data back as it was (`kept`), also where fn raises an error: try, finally
     total = 0.0
     try:
         for sign in (1, -1):
@@ -100,6 +107,7 @@ def _difference(fn, moved, directions, tensors, u, eps):
         for t, x in zip(moved, kept, strict=True):
             t.data = x
     return total / (2 * eps)
+    # minivl:end
 
 
 def _locate(wrong, numerical, directions, gradients, names):

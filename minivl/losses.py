@@ -61,9 +61,13 @@ def focal_loss(image, text, log_scale, same=None, gamma=1.0):
     B = image.shape[0]
     logits = image @ (text * log_scale.exp()).T
     pairs = np.eye(B, dtype=bool)
+    # minivl:exercise ex10.a points=3 "the focal loss"
+    # minivl:hint -log p is softplus(-z), log(1 - p) is -softplus(z); z = logits if i = j, else -logits
+    # minivl:hint `losses` (B, B): what each pair adds to the sum, before twins are left out
     true = logits * to_device(np.where(pairs, 1, -1).astype(image.dtype), device_of(image.data))
     surprise, doubt = ops.softplus(-true), ops.softplus(true) * -gamma  # -log p, gamma log(1 - p)
     losses = surprise * doubt.exp()
+    # minivl:end
     if same is not None:
         losses = ops.where(to_device(same & ~pairs, device_of(image.data)), 0.0, losses)
     return losses.sum() * (2 / B), logits
@@ -76,11 +80,15 @@ def next_tokens(text, lengths, ignore_index=-100, given=None):
     """
     T = text.shape[1]
     xp = array_module(text)
+    # minivl:exercise ex09.a points=3 "what each word has to predict"
+    # minivl:hint a sentence of n tokens has n - 1 to predict: its last token predicts nothing, nor do pads
+    # minivl:hint of `given` tokens at the beginning only the last predicts: the first one behind them
     follows = xp.concatenate([text[:, 1:], xp.full_like(text[:, :1], ignore_index)], axis=1)
     predicted = xp.arange(T) < xp.asarray(lengths)[:, None] - 1
     if given is not None:
         predicted &= xp.arange(T) >= xp.asarray(given)[:, None] - 1
     return xp.where(predicted, follows, ignore_index)
+    # minivl:end
 
 
 def captioning_loss(decoded, next_token, text, lengths, label_smoothing=0.0, given=None):

@@ -30,7 +30,10 @@ def causal(T, past=0):
     causal(2, 3)   x x x x .
                    x x x x x
     """
+    # minivl:exercise ex07.a points=1 "causal"
+    # minivl:hint query t stands at place past + t among the keys
     return np.tri(T, past + T, past, dtype=bool)
+    # minivl:end
 
 
 def padding(lengths, T):
@@ -45,7 +48,10 @@ def padding(lengths, T):
         raise TypeError(f"padding: lengths must be integers (B,), got {lengths.dtype} {lengths.shape}")
     if lengths.size and (lengths.min() < 0 or lengths.max() > T):
         raise ValueError(f"padding: lengths from {lengths.min()} to {lengths.max()}, must be in 0 to T = {T}")
+    # minivl:exercise ex07.b points=1 "padding"
+    # minivl:hint the result is (B, 1, 1, T): one row for each sentence, for all heads and queries
     return np.arange(T) < lengths[:, None, None, None]
+    # minivl:end
 
 
 def prefix(N, T):
@@ -57,9 +63,12 @@ def prefix(N, T):
                    x x x x .
                    x x x x x
     """
+    # minivl:exercise ex07.c points=1 "a prefix"
+    # minivl:hint causal, but for one block of the table
     mask = causal(N + T)
     mask[:N, :N] = True
     return mask
+    # minivl:end
 
 
 def block(*sizes):
@@ -71,8 +80,11 @@ def block(*sizes):
                      . . . x x
                      . . . x x
     """
+    # minivl:exercise ex07.d points=1 "blocks"
+    # minivl:hint give every token the number of its group, and compare
     group = np.repeat(np.arange(len(sizes)), sizes)
     return group[:, None] == group[None, :]
+    # minivl:end
 
 
 def class_token_last(lengths, T):
@@ -91,8 +103,11 @@ def class_token_last(lengths, T):
                                   x x x .
                                   x x x x
     """
+    # minivl:exercise ex07.e points=2 "CoCa's class token"
+    # minivl:hint causal over T + 1 tokens; then which keys anybody sees: words, and the class token
     seen = np.concatenate([padding(lengths, T), np.ones((len(lengths), 1, 1, 1), dtype=bool)], axis=-1)
     return causal(T + 1) & seen
+    # minivl:end
 
 
 def draw(mask):

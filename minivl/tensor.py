@@ -125,6 +125,10 @@ class Tensor:
         grad = array_module(self.data).ones_like(self.data) if grad is None else _shaped_like(self, grad)
         grads, known = {self.number: grad}, {self.number: self}
         youngest = [-self.number]
+        # minivl:exercise ex01.c points=5 "backward through the whole graph"
+        # minivl:hint `_passed_on(tensor, d)` gives pairs (source, gradient): what to add to whose gradient
+        # minivl:hint a tensor passes its gradient on only when all of it has arrived: the youngest first
+        # minivl:hint `youngest` is a heap of negative numbers; `grads`, `known`: gradient, tensor by number
         while youngest:
             number = -heapq.heappop(youngest)
             tensor, d = known.pop(number), grads.pop(number)
@@ -134,6 +138,7 @@ class Tensor:
                 else:
                     grads[source.number], known[source.number] = part, source
                     heapq.heappush(youngest, -source.number)
+        # minivl:end
 
 
 def _passed_on(tensor, d):
@@ -246,9 +251,13 @@ def unbroadcast(grad, shape):
     """`grad` summed over the axes along which an array of `shape` had been repeated."""
     if grad.shape == shape:
         return grad
+    # minivl:exercise ex01.b points=3 "the derivative of broadcasting"
+    # minivl:hint a number that was used many times gets the sum of the gradients of all its uses
+    # minivl:hint first the axes in front that shape lacks, then, keeping them, those where it has a 1
     grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
     stretched = tuple(i for i, n in enumerate(shape) if n == 1 and grad.shape[i] != 1)
     return grad.sum(axis=stretched, keepdims=True) if stretched else grad
+    # minivl:end
 
 
 @contextmanager

@@ -87,6 +87,12 @@ class Sheet:
     def scenarios(self):
         return {name: f for name, f in vars(self.module).items() if getattr(f, "is_scenario", False)}
 
+    def load(self):
+        """Imports the marked files: nothing of them runs but definitions."""
+        for file in self.files:
+            if file.endswith(".py"):
+                importlib.import_module(file.removesuffix(".py").replace("/", "."))
+
     def prepare(self):
         """What has to be done before a student's code may run without files and processes: kernels are compiled."""
         getattr(self.module, "prepare", lambda: None)()

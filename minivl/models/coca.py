@@ -187,10 +187,14 @@ class CoCa(nn.Module):
     def pool(self, patches):
         """patches (B, N, C), of one picture or of all frames of a clip -> memory (B, Q, C), embedding (B, C)"""
         #: The caption pooler puts many questions to the picture | M = \mathrm{Attend}(Q_{cap}, X)
+        # minivl:exercise ex09.b points=2 "two poolers"
+        # minivl:hint `self.caption_pooler(patches)` is the memory; where there is none, the patches are
+        # minivl:hint in a cascade the contrastive pooler looks at the memory, else at the patches
         memory = patches if self.caption_pooler is None else self.caption_pooler(patches)
         #: The contrastive pooler puts one, to the caption pooler's answers (cascade) | x = \mathrm{Attend}(q_{con}, M)
         asked = memory if self.config.pooler == "cascade" else patches
         return memory, ops.normalize(self.contrastive_pooler(asked)[:, 0])
+        # minivl:end
 
     def read(self, text, lengths, random=None):
         """text (B, T), lengths (B,) -> words (B, T, C) for the multimodal half, embedding (B, C) of length 1"""
@@ -199,10 +203,15 @@ class CoCa(nn.Module):
         #: Words become vectors, with their place | w_t = E_{y_t} + e_t
         x = self.tokens(text) + self.position[:T]
         #: A learned [CLS] is appended: it sees every word but no pad, and no word sees it | [w_1 \ldots w_T, w_{cls}]
+        # minivl:exercise ex09.c points=4 "the half that reads, with its class token"
+        # minivl:hint `self.cls` stands behind every text, at the last of the positions; masks has its mask
+        # minivl:hint `self.unimodal.stream(x, mask=..., random=random)`; [CLS] is normalised by `self.unimodal.norm`
+        # minivl:hint return the words (B, T, C), and the text embedding (B, C) of length 1
         cls = ops.expand(self.cls + self.position[-1], shape=(B, 1, self.config.width))
         x = self.unimodal.stream(ops.cat([x, cls], axis=1), mask=masks.class_token_last(lengths, T), random=random)
         #: What [CLS] has read is the text embedding | y = w_{cls} / \lVert w_{cls} \rVert
         return x[:, :T], ops.normalize(self.unimodal.norm(x[:, T]))
+        # minivl:end
 
     # ---- uses, sec. 3.3 and 4.2 --------------------------------------------------------------------------------------
 

@@ -230,6 +230,9 @@ class MaMMUT(nn.Module):
     def read(self, text, lengths, random=None):
         """Pass A.   text (B, T), lengths (B,) -> words (B, T, C), l_i (B, C) of length 1"""
         c, T = self.config, text.shape[1]
+        # minivl:exercise ex10.c points=3 "the pass that compares"
+        # minivl:hint all see every word but no pad (c.mask_pads), unless c.contrast_pass is "causal"; no memory
+        # minivl:hint the text is the mean over its words; `_like(array, words)` is an array in their dtype
         mask = masks.padding(lengths, T) if c.mask_pads else masks.bidirectional(T)
         if c.contrast_pass == "causal":
             mask = mask & masks.causal(T)
@@ -238,6 +241,7 @@ class MaMMUT(nn.Module):
             return words, ops.normalize(words.mean(axis=1))
         shares = masks.padding(lengths, T)[:, 0, 0, :, None] / np.asarray(lengths)[:, None, None]
         return words, ops.normalize((words * _like(shares, words)).sum(axis=1))
+        # minivl:end
 
     # ---- uses --------------------------------------------------------------------------------------------------------
 
@@ -374,6 +378,9 @@ class Decoder(nn.Module):
         self.norm, self.checkpointed = nn.LayerNorm(C), checkpointed
 
     def forward(self, x, mask, memory=None, cache=None, random=None):
+        # minivl:exercise ex10.b points=4 "one decoder, two passes"
+        # minivl:hint block(x, mask=mask, cache=cache, random=random); cross(x, memory, cache, random)
+        # minivl:hint behind each N/M-th block stands a cross block, skipped without memory; `self.run` runs both
         every = len(self.blocks) // max(1, len(self.cross))
         for i, block in enumerate(self.blocks, 1):
             x = self.run(lambda x, block=block: block(x, mask=mask, cache=cache, random=random), x, random)
@@ -381,6 +388,7 @@ class Decoder(nn.Module):
                 cross = self.cross[i // every - 1]
                 x = self.run(lambda x, cross=cross: cross(x, memory, cache, random), x, random)
         return self.norm(x)
+        # minivl:end
 
     def run(self, block, x, random):
         return checkpoint(block, x, random=random) if self.checkpointed else block(x)

@@ -55,6 +55,9 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
         if stretched_bias is not None:
             w += stretched_bias[b, h, t]
         #: Mask, then softmax over the keys | A_{ij} = \frac{\exp S_{ij}}{\sum_k \exp S_{ik}}
+        # minivl:exercise ex07.f points=4 "from scores to weights"
+        # minivl:hint w holds the scores, mask[b, h, t] is 0 where one may attend and -inf where not
+        # minivl:hint softmax without overflow; a query that may attend to nothing has weights 0; Tk may be 0
         if mask is not None:
             w += mask[b, h, t]
         top = w.max(-1, keepdims=True) if Tk else xp.zeros((*w.shape[:-1], 1), w.dtype)
@@ -63,6 +66,7 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
         total = w.sum(-1, keepdims=True)
         w /= xp.maximum(total, xp.finfo(w.dtype).tiny)
         return w
+        # minivl:end
 
     groups, steps = _blocks(full) if not on_gpu(q) else ([(slice(0, B), slice(0, H))], [slice(0, Tq)])
     kept = {} if Tq * Tk <= _KEPT else None

@@ -26,23 +26,32 @@ def layernorm(x, weight, bias, *, eps=1e-5):
         return xp.einsum("rc->r", x)[:, None] / C  # three times as fast as x.mean(-1)
 
     def normalise(x):
+        # minivl:exercise ex04.a points=2 "layer normalisation"
+        # minivl:hint the mean and the variance of each row; `mean(x)` gives the means as a column
+        # minivl:hint return y, n = (x - mean) * rstd, and rstd = 1 / sqrt(var + eps) as a column
         n = x - mean(x)
         rstd = 1 / xp.sqrt(xp.einsum("rc,rc->r", n, n)[:, None] / C + eps)
         n *= rstd
         y = n * weight
         y += bias
         return y, n, rstd
+        # minivl:end
 
     y, n, rstd = rowwise(normalise, x)
 
     def derivative(dy):
         def a_few(dy, n, rstd):
+            # minivl:exercise ex04.b points=5 "layer normalisation, its derivatives"
+            # minivl:hint a shift of x changes nothing, nor does a stretch: both directions must be missing from dx
+            # minivl:hint with dn = dy * weight: dx = rstd (dn - mean(dn) - n mean(dn n))
+            # minivl:hint return dx, and for these rows dweight = sum of dy n, dbias = sum of dy
             dn = dy * weight
             along = xp.einsum("rc,rc->r", dn, n)[:, None] / C
             dn -= mean(dn)
             dn -= n * along
             dn *= rstd
             return dn, xp.einsum("rc,rc->c", dy, n), dy.sum(0)
+            # minivl:end
 
         return rowwise(a_few, dy, n, rstd, sums=2)
 

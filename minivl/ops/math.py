@@ -28,7 +28,11 @@ def mul(a, b):
 
 @op
 def div(a, b):
+    # minivl:exercise ex01.a points=2 "a quotient and its derivatives"
+    # minivl:hint return a / b and a function of d, its gradient: that returns (da, db)
+    # minivl:hint d(a/b)/da = 1/b, d(a/b)/db = -a/b^2
     return a / b, lambda d: (lambda: d / b, lambda: -d * a / (b * b))
+    # minivl:end
 
 
 @op

@@ -16,7 +16,10 @@ from ..tensor import op
 
 def patch_grid(size, kernel, stride, offset):
     """How many patches fit along each axis. All arguments are tuples with one entry an axis."""
+    # minivl:exercise ex05.a points=1 "how many patches fit"
+    # minivl:hint the last patch must lie inside: offset + (grid - 1) * stride + kernel <= size
     return tuple((n - o - k) // s + 1 for n, k, s, o in zip(size, kernel, stride, offset, strict=True))
+    # minivl:end
 
 
 def patch_centres(size, kernel, stride=None, offset=0):
@@ -92,6 +95,10 @@ def _laid_out(x, kernel, stride, offset, grid):
 
 def _windows(x, kernel, stride, offset, grid):
     """A view (B, *grid, 3, *kernel): nothing is copied."""
+    # minivl:exercise ex05.b points=3 "a picture, laid out as patches"
+    # minivl:hint the shape is (B, *grid, channels, *kernel); a copy is as right as a view
+    # minivl:hint loop over the grid with itertools.product, and cut with slices
+    # minivl:hint as a view: one step along the grid is `stride` steps along the picture
     steps = x.strides[2:]
     start = x[(..., *(slice(o, None) for o in offset))]
     return array_module(x).lib.stride_tricks.as_strided(
@@ -99,6 +106,7 @@ def _windows(x, kernel, stride, offset, grid):
         shape=(x.shape[0], *grid, x.shape[1], *kernel),
         strides=(x.strides[0], *(n * s for n, s in zip(steps, stride, strict=True)), x.strides[1], *steps),
     )
+    # minivl:end
 
 
 def _put_back(dpatches, x, kernel, stride, offset, grid):
@@ -108,6 +116,9 @@ def _put_back(dpatches, x, kernel, stride, offset, grid):
     dx = array_module(x).zeros_like(x)
     axes = len(kernel)
     dpatches = dpatches.reshape(x.shape[0], *grid, x.shape[1], *kernel)
+    # minivl:exercise ex05.c points=4 "gradients of patches, put back"
+    # minivl:hint a pixel in several patches gets the sum of their gradients, a pixel in none 0
+    # minivl:hint loop over the patches; or over the places in a patch, which lie a stride apart
     dpatches = array_module(x).moveaxis(dpatches, axes + 1, 1)  # (B, 3, *grid, *kernel)
     for place in itertools.product(*(range(k) for k in kernel)):
         pixels = tuple(
@@ -115,6 +126,7 @@ def _put_back(dpatches, x, kernel, stride, offset, grid):
         )
         dx[(..., *pixels)] += dpatches[(..., *place)]
     return dx
+    # minivl:end
 
 
 # ---- the same by kernels ---------------------------------------------------------------------------------------------

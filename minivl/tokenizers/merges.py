@@ -27,6 +27,10 @@ def learn_merges(words, tokens, vocab_size, min_count):
             counts[pair] += count
             places[pair].add(place)
 
+    # minivl:exercise ex06.b points=4 "learning the merges"
+    # minivl:hint again and again the most frequent pair, of equal ones the smallest, down to min_count
+    # minivl:hint `_merge_in_words(pair, new, words, counts, places)` replaces it and keeps `counts` true
+    # minivl:hint without a heap: min over counts of (-count, pair); slow only for large texts
     queue = [(-count, pair) for pair, count in counts.items()]
     heapify(queue)
     while queue and len(tokens) < vocab_size:
@@ -42,6 +46,7 @@ def learn_merges(words, tokens, vocab_size, min_count):
         for fresh in _merge_in_words(pair, new, words, counts, places):
             heappush(queue, (-counts[fresh], fresh))
     return merges, tokens
+    # minivl:end
 
 
 def _merge_in_words(pair, new, words, counts, places):
@@ -62,6 +67,8 @@ def _merge_in_words(pair, new, words, counts, places):
 
 def replace_pair(word, pair, new):
     """`word` with `new` for each occurrence of `pair`, from left to right: (a, a) in a a a gives new a."""
+    # minivl:exercise ex06.a points=2 "one merge"
+    # minivl:hint from left to right, without overlap: (a, a) in a a a gives new a
     out, i = [], 0
     while i < len(word):
         if i + 1 < len(word) and (word[i], word[i + 1]) == pair:
@@ -71,6 +78,7 @@ def replace_pair(word, pair, new):
             out.append(word[i])
             i += 1
     return out
+    # minivl:end
 
 
 def apply_merges(word, merges):
@@ -81,6 +89,9 @@ def apply_merges(word, merges):
     id on the left place, and takes the right one out. Nothing is ever deleted from the heap; a place whose pair has
     changed meanwhile is recognised when it comes up. All places of one rank go before the pairs that they make.
     """
+    # minivl:exercise ex06.c points=3 "applying the merges"
+    # minivl:hint the lowest rank among all neighbours, everywhere it stands, then look again
+    # minivl:hint `merges[pair]` is (rank, new id); the plain loop takes n^2 steps, and is allowed
     ids, n = list(word), len(word)
     before, after = list(range(-1, n - 1)), list(range(1, n + 1))
     heap = [(merges[pair][0], i) for i, pair in enumerate(pairwise(ids)) if pair in merges]
@@ -104,3 +115,4 @@ def apply_merges(word, merges):
             if found is not None:
                 heappush(heap, (found[0], left))
     return [i for i in ids if i is not None]
+    # minivl:end

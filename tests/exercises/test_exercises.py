@@ -87,9 +87,10 @@ def mutant(sheet, part, old, new):
         if part in {p.id for p in parts}:
             found = next(p for p in parts if p.id == part)
             lines = files[file].splitlines()
-            body = "\n".join(lines[found.first : found.last - 1])
+            first = found.first + len(found.hints)
+            body = "\n".join(lines[first : found.last - 1])
             assert body.count(old) >= 1, f"{part}: {old!r} does not stand there"
-            lines[found.first : found.last - 1] = body.replace(old, new, 1).splitlines()
+            lines[first : found.last - 1] = body.replace(old, new, 1).splitlines()
             files[file] = "\n".join(lines) + "\n"
     return {file: as_answer(text, sheet) for file, text in files.items()}
 
