@@ -214,7 +214,7 @@ class _Tiles:
             self.dbias_rows, self.threads, self.threads_dkdv = 64, 128, 256 if D == 128 else 128
             rows = 2 * D
             self.forward = (128 + 64 + 64) * rows
-            self.dq = (2 * 128 + 4 * (32 if D == 128 else 64)) * rows
+            self.dq = (2 * 128 + 4 * (64 if D == 32 else 32)) * rows
             self.dkdv = (2 * 128 + 4 * (32 if D == 64 else 64)) * rows
             self.dbias = max(4 * 64 * rows, 64 * 65 * 4)
         else:

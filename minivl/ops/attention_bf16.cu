@@ -19,126 +19,21 @@
 //
 // With D the head width (HEAD_WIDTH: 32, 64 or 128), for every pair that the mask allows: forward 4 D flops, backward
 // 14 D, and 4 D more for a bias. Bytes moved: forward 2 D a query, and 4 D a key for every 128 queries, most of them
-// from the L2 cache; flops a byte: 128. Shared memory, in tiles of 64 x D numbers (D = 128: 16 KB): forward 4, dq 8 (D
-// = 128: 6), dkdv 6 (D = 128: 8), dbias 4.
+// from the L2 cache; flops a byte: 128. Shared memory, in tiles of 64 x D numbers (D = 128: 16 KB): forward 4, dq 6 (D
+// = 32: 8), dkdv 8 (D = 64: 6), dbias 4.
 #include "numbers.cuh"
 #include "mma.cuh"
 #include "attention.cuh"
+#include "tiles_bf16.cuh"
 
-constexpr unsigned ALL_LANES = 0xffffffffu;
-constexpr float LOG2_E = 1.44269504f, LN_2 = 0.69314718f, LOWEST = -1e30f;  // below any score, yet finite
-
-// ---- tiles in shared memory, and the two products that all of attention is made of ----------------------------------
-
-// Where number (row, column) of a tile stands. ldmatrix reads one piece of 16 bytes from each of eight rows; shifted by
-// the row (exclusive or), these pieces lie in eight different groups of banks. Since the shift repeats every 8 rows,
-// at(row + 16 m, column + d) = (at(row, column) ^ d) + 16 m D for multiples d of 16 and columns below 16.
-__device__ __forceinline__ int at(int row, int column) {
-    const int turn = D == 32 ? row >> 1 & 3 : row & 7;
-    return row * D + ((column >> 3 ^ turn) << 3 | column & 7);
-}
-
-// Starts copying rows `first` ... of one head into a tile; rows from `count` on become zeros. In memory a sequence is
-// (T, H, D): `stride` = H D numbers from row to row. A thread copies the same column of every so many rows.
-template <int ROWS, int THREADS>
-__device__ __forceinline__ void fetch(T* tile, const T* head, int first, int count, int stride) {
-    constexpr int STEP = THREADS / (D / 8);
-    const int row = threadIdx.x / (D / 8), column = threadIdx.x % (D / 8) * 8;
-#pragma unroll
-    for (int r = 0; r < ROWS; r += STEP) {
-        const int i = first + row + r;
-        cp_async16(tile + at(row + r, column), head + (size_t)min(i, count - 1) * stride + column, i < count);
-    }
-}
-
-// product += a b^T: 16 M rows of tile a, from row 0 of `a`, against the first 8 N rows of tile b, over their D columns.
-// A lane holds, of each 16 x 8 numbers, (lane / 4, lane % 4 * 2), the one to its right, and those eight rows below.
-template <int M, int N>
-__device__ __forceinline__ void multiply_by_rows(float (&product)[M][N][4], const T* a, const T* b) {
-    const int lane = threadIdx.x % 32;
-    const int left_place = at(lane % 16, lane / 16 * 8), right_place = at(lane / 16 * 8 + lane % 8, lane / 8 % 2 * 8);
-#pragma unroll
-    for (int d = 0; d < D; d += 16) {
-        unsigned left[M][4];
-#pragma unroll
-        for (int m = 0; m < M; m++) ldmatrix_x4(left[m], a + (left_place ^ d) + m * 16 * D);
-#pragma unroll
-        for (int n = 0; n < N; n += 2) {
-            unsigned right[4];
-            ldmatrix_x4(right, b + (right_place ^ d) + n * 8 * D);
-#pragma unroll
-            for (int m = 0; m < M; m++) {
-                mma_bf16(product[m][n], left[m], {right[0], right[1]});
-                mma_bf16(product[m][n + 1], left[m], {right[2], right[3]});
-            }
-        }
-    }
-}
-
-// product += p b: p (16 M, 8 N) in registers, as a product left it; b the first 8 N rows of a tile, all D columns.
-template <int M, int N>
-__device__ __forceinline__ void multiply_by_columns(float (&product)[M][D / 8][4], const float (&p)[M][N][4],
-                                                    const T* b) {
-    const int lane = threadIdx.x % 32, place = at(lane % 16, lane / 16 * 8);
-#pragma unroll
-    for (int n = 0; n < N; n += 2) {
-        unsigned left[M][4];
-#pragma unroll
-        for (int m = 0; m < M; m++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                left[m][i] = pack_bf16(p[m][n + i / 2][i % 2 * 2], p[m][n + i / 2][i % 2 * 2 + 1]);
-#pragma unroll
-        for (int d = 0; d < D; d += 16) {
-            unsigned right[4];
-            ldmatrix_x4_trans(right, b + (place ^ d) + n * 8 * D);
-#pragma unroll
-            for (int m = 0; m < M; m++) {
-                mma_bf16(product[m][d / 8], left[m], {right[0], right[1]});
-                mma_bf16(product[m][d / 8 + 1], left[m], {right[2], right[3]});
-            }
-        }
-    }
-}
 
 // ---- scores in registers --------------------------------------------------------------------------------------------
 
-// The scores that the mask forbids become -infinity. Rows of s are queries from `query` on and columns keys from `key`
+// What scores are before q k^T is added to them: -infinity where the mask forbids, and stays so; else bias / scale, or 0,
+// for the sum is scaled once, inside the exponential. Rows of s are queries from `query` on and columns keys from `key`
 // on; if TURNED, the other way round.
 template <bool TURNED, int M, int N>
-__device__ __forceinline__ void forbid(float (&s)[M][N][4], const Mask& mask, int query, int key) {
-    const int lane = threadIdx.x % 32;
-    if (!TURNED) {
-#pragma unroll
-        for (int m = 0; m < M; m++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-#pragma unroll
-                for (int n = 0; n < N; n += 4) {
-                    const unsigned word = mask.word(query + m * 16 + half * 8 + lane / 4, key + n * 8) >> lane % 4 * 2;
-#pragma unroll
-                    for (int i = 0; i < 8; i++)
-                        if (!(word >> (i / 2 * 8 + i % 2) & 1)) s[m][n + i / 2][half * 2 + i % 2] = -INFINITY;
-                }
-    } else {
-#pragma unroll
-        for (int n = 0; n < N; n++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const unsigned word = mask.word(query + n * 8 + lane % 4 * 2 + e, key & ~31) >> (key % 32 + lane / 4);
-#pragma unroll
-                for (int m = 0; m < M; m++)
-#pragma unroll
-                    for (int half = 0; half < 2; half++)
-                        if (!(word >> (m * 16 + half * 8) & 1)) s[m][n][half * 2 + e] = -INFINITY;
-            }
-    }
-}
-
-// Before q k^T is added to them, scores are 0, or bias / scale: what they become is scaled once, inside the
-// exponential.
-template <bool TURNED, int M, int N>
-__device__ __forceinline__ void start(float (&s)[M][N][4], const Head& head, float scale, int query, int key) {
+__device__ __forceinline__ void start(float (&s)[M][N][4], const Head& head, Seen seen, float scale, int query, int key) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int m = 0; m < M; m++)
@@ -150,6 +45,34 @@ __device__ __forceinline__ void start(float (&s)[M][N][4], const Head& head, flo
                 const int i = query + (TURNED ? column : row), j = key + (TURNED ? row : column);
                 s[m][n][e] = head.bias ? head.added(i, j) / scale : 0;
             }
+    if (seen == ALL) return;
+    if (!TURNED) {
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+#pragma unroll
+                for (int n = 0; n < N; n += 4) {
+                    const int i = query + m * 16 + half * 8 + lane / 4;
+                    const unsigned word = head.mask.word(i, key + n * 8) >> lane % 4 * 2;
+#pragma unroll
+                    for (int bit = 0; bit < 8; bit++)
+                        if (!(word >> (bit / 2 * 8 + bit % 2) & 1)) s[m][n + bit / 2][half * 2 + bit % 2] = -INFINITY;
+                }
+    } else {
+#pragma unroll
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const int i = query + n * 8 + lane % 4 * 2 + e;
+                const unsigned word = head.mask.word(i, key & ~31) >> (key % 32 + lane / 4);
+#pragma unroll
+                for (int m = 0; m < M; m++)
+#pragma unroll
+                    for (int half = 0; half < 2; half++)
+                        if (!(word >> (m * 16 + half * 8) & 1)) s[m][n][half * 2 + e] = -INFINITY;
+            }
+    }
 }
 
 // Writes 16 M rows of a product, each times a factor, as rows `first` ... of one head. They go through a tile of the
@@ -214,15 +137,13 @@ extern "C" __global__ void __launch_bounds__(128) attention_forward(
         const int key = t * KEYS;
         t = next(t);
         float s[M][N][4];
-        start<false>(s, head, scale, warp_first, key);
-        if (seen != NONE) multiply_by_rows(s, q_tile + warp_row * D, k_tile);
+        start<false>(s, head, seen, scale, warp_first, key);
+        multiply_by_rows(s, q_tile + warp_row * D, k_tile);
 
         cp_async_wait<0>();
         __syncthreads();  // the values are here, and nobody reads the keys any more
         if (t < last) fetch<KEYS, THREADS>(k_tile, k + head.keys, t * KEYS, Tk, H * D);
         cp_async_commit();
-        if (seen == NONE) continue;
-        if (seen == SOME) forbid<false>(s, mask, warp_first, key);
 
         // Where a larger score has come, what is summed up so far shrinks: seldom, once many keys have been seen.
         float shrink[M][2];
@@ -293,10 +214,10 @@ extern "C" __global__ void __launch_bounds__(128) attention_dq(
     const T* bias /* or null */, const T* out, const T* dout, const float* log_sum, float* delta, T* dq, int H,
     int Tq, int Tk, float scale, int causal, int mask_b, int mask_h, int mask_q, long long bias_b, long long bias_h,
     long long bias_q, long long bias_k) {
-    constexpr int ROWS = 128, KEYS = D == 128 ? 32 : 64, THREADS = 128, M = 2, N = KEYS / 8;
+    constexpr int ROWS = 128, KEYS = D == 32 ? 64 : 32, THREADS = 128, M = 2, N = KEYS / 8;
     extern __shared__ __align__(128) T shared[];
     T *q_tile = shared, *dout_tile = q_tile + ROWS * D, *key_tiles = dout_tile + ROWS * D;  // two rounds of k and v
-    __shared__ float delta_of[ROWS];
+    __shared__ float delta_of[ROWS], log_sum_of[ROWS];
 
     const int b = blockIdx.z, h = blockIdx.y, block = gridDim.x - 1 - blockIdx.x;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -335,21 +256,11 @@ extern "C" __global__ void __launch_bounds__(128) attention_dq(
 #pragma unroll
         for (int step = D / 16; step > 0; step /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, step);
         if (lane % (D / 8) == 0) {
-            delta_of[warp_row + r] = sum;
             if (i < head.padded) delta[head.sums + i] = sum;
+            delta_of[warp_row + r] = sum;  // infinite is the log-sum-exp of a row that sees nothing, or does not exist
+            log_sum_of[warp_row + r] = i < head.padded ? log_sum[head.sums + i] * LOG2_E : INFINITY;
         }
     }
-    __syncwarp();
-    float row_delta[M][2], row_sum[M][2];  // infinite is the log-sum-exp of a row that sees nothing, or does not exist
-#pragma unroll
-    for (int m = 0; m < M; m++)
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const int row = warp_row + m * 16 + half * 8 + lane / 4;
-            row_delta[m][half] = delta_of[row];
-            row_sum[m][half] = first + row < head.padded ? log_sum[head.sums + first + row] * LOG2_E : INFINITY;
-        }
-
     float total[M][D / 8][4] = {};
     for (int round = 0; t < last; round ^= 1) {
         cp_async_wait<0>();
@@ -360,22 +271,25 @@ extern "C" __global__ void __launch_bounds__(128) attention_dq(
         t = next(t);
         if (t < last) fetch_keys(t, round ^ 1);
         cp_async_commit();
-        if (seen == NONE) continue;
 
-        float s[M][N][4], ds[M][N][4] = {};
-        start<false>(s, head, scale, warp_first, key);
-        multiply_by_rows(s, q_tile + warp_row * D, k_tile);
-        if (seen == SOME) forbid<false>(s, mask, warp_first, key);
+        float ds[M][N][4] = {}, s[M][N][4];
         multiply_by_rows(ds, dout_tile + warp_row * D, v_tile);
+        start<false>(s, head, seen, scale, warp_first, key);
+        multiply_by_rows(s, q_tile + warp_row * D, k_tile);
 #pragma unroll
         for (int m = 0; m < M; m++)
 #pragma unroll
-            for (int n = 0; n < N; n++)
+            for (int half = 0; half < 2; half++) {
+                const int row = warp_row + m * 16 + half * 8 + lane / 4;
+                const float log_sum_i = log_sum_of[row], delta_i = delta_of[row];
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    const float p = fast_exp2(s[m][n][e] * (scale * LOG2_E) - row_sum[m][e / 2]);
-                    ds[m][n][e] = p * (ds[m][n][e] - row_delta[m][e / 2]);
-                }
+                for (int n = 0; n < N; n++)
+#pragma unroll
+                    for (int e = half * 2; e < half * 2 + 2; e++) {
+                        const float p = fast_exp2(s[m][n][e] * (scale * LOG2_E) - log_sum_i);
+                        ds[m][n][e] = p * (ds[m][n][e] - delta_i);
+                    }
+            }
         multiply_by_columns(total, ds, k_tile);
     }
     cp_async_wait<0>();
@@ -437,12 +351,10 @@ extern "C" __global__ void __launch_bounds__(DKDV_THREADS) attention_dkdv(
         t = next(t);
         if (t < last) fetch_queries(t, round ^ 1);
         cp_async_commit();
-        if (seen == NONE) continue;
 
         float s[M][N][4], ds[M][N][4] = {};
-        start<true>(s, head, scale, query, warp_first);
+        start<true>(s, head, seen, scale, query, warp_first);
         multiply_by_rows(s, k_tile + warp_row * D, q_tile);
-        if (seen == SOME) forbid<true>(s, mask, query, warp_first);
         multiply_by_rows(ds, v_tile + warp_row * D, dout_tile);
 #pragma unroll
         for (int n = 0; n < N; n++)
@@ -498,8 +410,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) attention_dbias(
             for (int i = own_query; i < query_tiles; i += own_queries)
                 for (int j = own_key; j < key_tiles; j += own_keys) {
                     const Seen seen = mask.seen(i, j);
-                    if (seen == NONE) continue;
-                    __syncthreads();  // nobody reads the tiles of the round before any more
+                                __syncthreads();  // nobody reads the tiles of the round before any more
                     fetch<TILE, 128>(q_tile, q + head.queries, i * TILE, Tq, H * D);
                     fetch<TILE, 128>(dout_tile, dout + head.queries, i * TILE, Tq, H * D);
                     fetch<TILE, 128>(k_tile, k + head.keys, j * TILE, Tk, H * D);
@@ -509,10 +420,9 @@ extern "C" __global__ void __launch_bounds__(128, 1) attention_dbias(
                     __syncthreads();
 
                     float s[1][N][4], ds[1][N][4] = {};
-                    start<false>(s, head, scale, i * TILE + warp_row, j * TILE);
+                    start<false>(s, head, seen, scale, i * TILE + warp_row, j * TILE);
                     multiply_by_rows(s, q_tile + warp_row * D, k_tile);
-                    if (seen == SOME) forbid<false>(s, mask, i * TILE + warp_row, j * TILE);
-                    multiply_by_rows(ds, dout_tile + warp_row * D, v_tile);
+                                multiply_by_rows(ds, dout_tile + warp_row * D, v_tile);
 #pragma unroll
                     for (int half = 0; half < 2; half++) {
                         const size_t row = head.sums + i * TILE + warp_row + half * 8 + lane / 4;
