@@ -5,6 +5,8 @@ import numpy as np
 from . import ops
 from .array import array_module, device_of, to_device
 
+LOOKED_AT = 1024  # pictures of a batch up to which the table of all their similarities is given too
+
 
 def contrastive_loss(image, text, log_scale, same=None):
     """InfoNCE in both directions: each picture finds its text among the batch's, each text its picture.
@@ -16,17 +18,11 @@ def contrastive_loss(image, text, log_scale, same=None):
     log_scale     one number, log(1 / sigma), learned
     same          boolean (B, B) or None: pairs (i, j) that also belong together (two captions of one thing) and so are
                   left out of the sums over j; the diagonal always counts
-    ->            loss, logits (B, B) = image text^T / sigma
+    ->            loss, logits (B, B) = image text^T / sigma to be looked at; None if B is above LOOKED_AT, for the loss
+                  itself never holds them all
     """
-    B = image.shape[0]
-    logits = image @ (text * log_scale.exp()).T
-    scores = logits
-    if same is not None:
-        twins = same & ~np.eye(B, dtype=bool)
-        scores = ops.where(to_device(~twins, device_of(image.data)), logits, -1e30)
-    diagonal = array_module(image.data).arange(B)
-    loss = (ops.cross_entropy(scores, diagonal) + ops.cross_entropy(scores.T, diagonal)) * 0.5
-    return loss, logits
+    loss = ops.contrastive(image, text, log_scale, same)
+    return loss, image @ (text * log_scale.exp()).T if len(image) <= LOOKED_AT else None
 
 
 def sigmoid_loss(image, text, log_scale, bias, same=None):

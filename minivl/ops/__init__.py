@@ -8,6 +8,7 @@ import numpy as np
 from ..tensor import Tensor
 from .attention import attention
 from .batch_norm import batch_moments, batch_norm
+from .contrastive import contrastive
 from .conv import conv2d
 from .cross_entropy import cross_entropy
 from .dropout import dropout
@@ -59,6 +60,7 @@ __all__ = [
     "clamp",
     "combine",
     "constant",
+    "contrastive",
     "conv2d",
     "cross_entropy",
     "dispatch",

@@ -136,6 +136,17 @@ def embedding(table, ids):
     return out
 
 
+def contrastive(image, text, log_scale, same=None):
+    B, z = len(image), np.exp(log_scale).item() * image @ text.T
+    counts = [[i == j or same is None or not same[i][j] for j in range(B)] for i in range(B)]
+    losses = []
+    for i in range(B):
+        rows = sum(math.exp(z[i, j] - z[i, i]) for j in range(B) if counts[i][j])
+        columns = sum(math.exp(z[j, i] - z[i, i]) for j in range(B) if counts[j][i])
+        losses.append((math.log(rows) + math.log(columns)) / 2)
+    return np.array(sum(losses) / max(1, B))
+
+
 def cross_entropy(logits, target, ignore_index=-100, label_smoothing=0.0):
     V, losses = logits.shape[-1], []
     for i in np.ndindex(target.shape):

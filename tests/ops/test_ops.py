@@ -37,6 +37,7 @@ ROWS = [(3, 5), (7,), (2, 3, 1), (0, 4), (2, 1, 6)]
 IDS = np.array([[1, 4, 1], [0, 1, 2]])
 CHOICE = np.random.default_rng(0).random((3, 5)) < 0.5
 TARGET = np.array([[2, -100, 0], [4, 4, 1]])
+SAME = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 1]], dtype=bool)  # not mirrored: the two directions are told apart
 EXPERTS = np.array([[[0, 1], [0, 2], [2, 0], [0, 2]], [[3, 2], [3, 1], [3, 0], [1, 3]]])  # (G, T, K)
 PLACES, ROUTING = naive.route(EXPERTS, 4, 2), ops.expert_slots(EXPERTS, 4, 2)  # six of sixteen are dropped
 
@@ -153,6 +154,10 @@ TABLE = [
            (3, 5), (2, 3, 4)),
     *cases("log_softmax", ops.log_softmax, naive.rowwise(naive.log_softmax), *ROWS),
     *cases("normalize", ops.normalize, naive.rowwise(naive.normalize), *ROWS),
+    *cases("contrastive", ops.contrastive, naive.contrastive, ((3, 4), (3, 4), ()), ((1, 2), (1, 2), (1,)),
+           ((5, 1), (5, 1), ()), ((0, 3), (0, 3), ())),
+    *cases("contrastive", lambda *a: ops.contrastive(*a, SAME), lambda *a: naive.contrastive(*a, SAME),
+           ((3, 4), (3, 4), ())),
     *cases("cross_entropy", lambda x: ops.cross_entropy(x, TARGET), lambda x: naive.cross_entropy(x, TARGET),
            (2, 3, 5)),
     *cases("attention", ops.attention, naive.attention, ((2, 3, 4, 2), (2, 3, 5, 2), (2, 3, 5, 3)),
