@@ -23,6 +23,7 @@ photographs. The same command goes on where it was stopped, and gives the same b
 import argparse
 import itertools
 import sys
+import time
 
 from tqdm import tqdm
 
@@ -60,11 +61,15 @@ def make(out, things=("shapes",), counts=None, *, side=96, seed=0, languages=LAN
 
 
 def _write(out, prefix, about, maker, numbers):
-    every = [(split, i) for split in SPLITS for i in range(numbers[split])]
+    every, begun = [(split, i) for split in SPLITS for i in range(numbers[split])], time.process_time()
     with ShardWriter(out, prefix=prefix, about=about, resume=True) as shards:
-        for split, i in tqdm(itertools.islice(every, shards.done, None), prefix, len(every), initial=shards.done):
+        done = shards.done
+        for split, i in tqdm(itertools.islice(every, done, None), prefix, len(every), initial=done):
             key, picture, captions, info = maker(split, i)
             shards.write(key, picture if isinstance(picture, bytes) else examples.png(picture), captions, info)
+        made = len(every) - done
+    taken = max(1e-9, time.process_time() - begun)  # one thread does all of it
+    print(f"{prefix}: {len(every):,} examples; {made:,} made now, {made / taken:.0f} a second of processor time")
 
 
 def main(arguments=None):

@@ -19,9 +19,9 @@ from data_tools.scenes.cutouts import SPLITS
 from data_tools.scenes.grammar import phrase
 from data_tools.scenes.record import Background, Thing
 from minivl.data import rle
+from minivl.data.moving import DIRECTIONS, way
 
 FRAMES = 8
-DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 _STEPS = (0.05, 0.08)  # of the side, from frame to frame; in half a clip always less than half of the side
 
 _ALONE = {
@@ -95,18 +95,8 @@ def clip(pool, seed, split, i, side=96, frames=FRAMES):
     paths = np.empty((2, frames, 2), int)
     for k in range(2):
         step = max(1, round(random.uniform(*_STEPS) * side))
-        paths[k] = (random.integers(side, size=2) + way(halves[k], frames, step)) % side
+        paths[k] = (random.integers(side, size=2) + way(halves[k], frames, step).astype(int)) % side
     return Clip(f"{split}-{seed}-{i:06d}", split, side, tuple(chosen), alone, (first, second), paths, background)
-
-
-def way(halves, frames, step):
-    """(F, 2): how far from its start a thing is in each frame, in whole pixels."""
-    turn, gone = frames // 2, np.zeros((frames, 2), int)
-    steps = np.minimum(np.arange(frames), turn), np.maximum(np.arange(frames) - turn, 0)
-    for taken, move in zip(steps, halves, strict=True):
-        if move is not None:
-            gone += step * taken[:, None] * np.array(DIRECTIONS[move])
-    return gone
 
 
 def draw(clip):

@@ -26,7 +26,7 @@ def thing(name, colour):
 
 def frames_of(alone, moves, starts):
     halves = (moves, (None, None)) if alone else ((moves[0], None), (None, moves[1]))
-    paths = np.stack([(s + clips.way(h, FRAMES, 1)) % SIDE for s, h in zip(starts, halves, strict=True)])
+    paths = np.stack([(s + clips.way(h, FRAMES, 1).astype(int)) % SIDE for s, h in zip(starts, halves, strict=True)])
     things = (thing("circle", (255, 0, 0)), thing("square", (0, 0, 255)))
     record = clips.Clip("k", "train", SIDE, things, alone, moves, paths, Background("flat", ((9, 9, 9),)))
     strip, _ = clips.draw(record)
