@@ -105,11 +105,11 @@ def _captions(model, data):
 def _answers(model, data):
     """Of all questions, and of each kind; "motion": those that no single frame answers."""
     scores = answering(model, open_examples(model, data, limit=150))
-    kinds = {kind: scores[kind] for kind in scores if isinstance(scores[kind], dict)}
-    found = {f"vqa:{kind}": scores["right"] for kind, scores in kinds.items()} | {"vqa": scores["exactly_right"]}
+    kinds = scores["by_kind"]
+    found = {"vqa": scores["exact_match"], **{f"vqa:{kind}": part["exact_match"] for kind, part in kinds.items()}}
     moving = [kinds[kind] for kind in ("direction", "order") if kind in kinds]
-    total = sum(scores["questions"] for scores in moving)
-    found["vqa:motion"] = sum(scores["right"] * scores["questions"] for scores in moving) / max(1, total)
+    total = sum(part["questions"] for part in moving)
+    found["vqa:motion"] = sum(part["exact_match"] * part["questions"] for part in moving) / max(1, total)
     return found
 
 

@@ -3,6 +3,7 @@
 Pictures and clips are measured by the same functions: `--data moving` makes of retrieval video-text retrieval.
 """
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from .data.batches import eval_batches
 from .data.image import denormalise, normalise
 from .data.scenes import describes, draw, redraw
 from .data.sources import ScenesSource, is_drawn
-from .metrics import nearest_neighbour, retrieval_scores
+from .metrics import caption_scores, nearest_neighbour, retrieval_scores, vqa_scores
 from .tensor import no_grad
 
 TEMPLATES = (
@@ -143,7 +144,7 @@ def captioner(model):
 
 
 def captioning(model, examples, batch_size=64, **options):
-    """Captions for all pictures, and the share that is exactly right.
+    """Captions for all pictures: the share that is exactly right, and CIDEr by what was written of them.
 
     Of a scene, a caption is right if it says all that is there and nothing else, in any words of the grammar; of other
     pictures, if it is one of the picture's own captions, but for capitals.
@@ -156,41 +157,36 @@ def captioning(model, examples, batch_size=64, **options):
     else:
         told = [{c.strip().lower() for c in some} for some in examples["captions"]]
         right = [caption.strip().lower() in some for caption, some in zip(captions, told, strict=True)]
-    return {"exactly_right": float(np.mean(right)), "pictures": len(captions), "captions": captions, "right": right}
+    cider = caption_scores(dict(enumerate(examples["captions"])), dict(enumerate(captions)))["CIDEr"]
+    scores = {"exactly_right": float(np.mean(right)), "CIDEr": cider, "pictures": len(captions)}
+    return {**scores, "captions": captions, "right": right}
 
 
 def answering(model, examples, batch_size=64):
-    """Answers to all the questions of all examples, written word by word: the share that is exactly right, by kind.
+    """Answers to all the questions of all examples, written word by word: how many are right, in all and by kind.
 
-    Right is one of the answers, but for capitals; of ten answers or more, three must agree (VQA: Antol et al. 2015).
-    commonest: what saying each kind's commonest answer every time would reach.
+    exact_match, accuracy   see metrics.vqa_scores; commonest: the exact match of each kind's commonest answer
     """
     if not hasattr(model, "answer"):
         raise ValueError(f"{type(model).__name__} answers no questions")
     asked = [(i, q) for i, info in enumerate(examples["info"]) for q in info.get("questions", ())]
     if not asked:
         raise ValueError("these examples have no questions; --data scenes and --data moving do")
-    answers, device = [], device_of_model(model)
+    found, device = [], device_of_model(model)
     for b in range(0, len(asked), batch_size):
         rows, questions = zip(*asked[b : b + batch_size], strict=True)
         images = to_device(examples["image"][list(rows)], device)
-        answers += model.answer(images, [q["question"] for q in questions])
-    kinds = np.array([q.get("kind", "all") for _, q in asked])
-    right = np.array([_agrees(answer, q["answers"]) for answer, (_, q) in zip(answers, asked, strict=True)])
-    said = np.array([q["answers"][0] for _, q in asked])
-    found = {kind: {"right": float(right[kinds == kind].mean())} for kind in sorted(set(kinds.tolist()))}
-    for kind, scores in found.items():
-        _, counts = np.unique(said[kinds == kind], return_counts=True)
-        scores |= {"commonest": float(counts.max() / counts.sum()), "questions": int(counts.sum())}
-    commonest = sum(scores["commonest"] * scores["questions"] for scores in found.values()) / len(asked)
-    whole = {"exactly_right": float(right.mean()), "commonest": float(commonest), "questions": len(asked)}
-    return {**whole, **found, "answers": answers}
-
-
-def _agrees(answer, answers):
-    """1 if the answer is one of the answers; of ten or more, a third for each that it is, 1 at most."""
-    agreeing = sum(answer.strip().lower() == a.strip().lower() for a in answers)
-    return min(1.0, agreeing / (3 if len(answers) >= 10 else 1))
+        found += model.answer(images, [q["question"] for q in questions])
+    truth = {n: q["answers"] for n, (_, q) in enumerate(asked)}
+    kinds = {n: q.get("kind", "all") for n, (_, q) in enumerate(asked)}
+    said = {
+        kind: Counter(truth[n][0] for n in truth if kinds[n] == kind).most_common(1)[0][0] for kind in kinds.values()
+    }
+    scores = vqa_scores(truth, dict(enumerate(found)), kinds)
+    blind = vqa_scores(truth, {n: said[kind] for n, kind in kinds.items()}, kinds)
+    for part, guess in ((scores, blind), *((scores["by_kind"][k], blind["by_kind"][k]) for k in said)):
+        part["commonest"] = guess["exact_match"]
+    return {**scores, "answers": found}
 
 
 def zeroshot(model, examples, templates=TEMPLATES):

@@ -235,16 +235,17 @@ def test_answers_are_right_word_for_word_and_kinds_are_counted_apart(model):
     knows = Answers(model, [" LEFT ", "3", "left", "up", "B"])
     found = answering(knows, examples, batch_size=2)
     assert knows.asked == ["where?", "how many?", "where?", "where now?", "what?"]
-    assert (found["exactly_right"], found["questions"]) == (0.6, 5) and found["commonest"] == pytest.approx(4 / 5)
-    assert found["place"] == {"right": pytest.approx(2 / 3), "commonest": pytest.approx(2 / 3), "questions": 3}
-    assert found["number"]["right"] == 0 and found["thing"]["right"] == 1
+    assert (found["exact_match"], found["questions"]) == (0.6, 5) and found["commonest"] == pytest.approx(4 / 5)
+    place, number, thing = (found["by_kind"][kind] for kind in ("place", "number", "thing"))
+    assert (place["exact_match"], place["commonest"], place["questions"]) == (pytest.approx(2 / 3),) * 2 + (3,)
+    assert number["exact_match"] == 0 and thing["exact_match"] == 1 and found["accuracy"] is None
 
 
 def test_of_ten_answers_three_must_agree(model):
     ten = ["red"] * 2 + ["blue"] * 7 + ["green"]
     examples = {"image": np.zeros((1, 3, 32, 32), np.float32), "info": [questions(*[("what?", ten, "all")] * 4)]}
     found = answering(Answers(model, ["red", "blue", "green", "black"]), examples)
-    assert found["exactly_right"] == pytest.approx((2 / 3 + 1 + 1 / 3 + 0) / 4)
+    assert found["accuracy"] == pytest.approx((0.6 + 1 + 0.3 + 0) / 4)  # as metrics.vqa counts
 
 
 def test_who_cannot_answer_and_what_asks_nothing(model, google):
@@ -272,7 +273,7 @@ def test_clips_are_measured_as_pictures_are(clips_run):
     assert scores["image_to_text"]["candidates"] == 8
     assert captioning(model, examples)["pictures"] == 8
     found = answering(model, examples)
-    assert {"direction", "thing"} <= set(found) and len(found["answers"]) == found["questions"]
+    assert {"direction", "thing"} <= set(found["by_kind"]) and len(found["answers"]) == found["questions"]
     log = [json.loads(line) for line in (clips_run / "log.jsonl").read_text().splitlines()]
     assert {"contrastive_loss" in line for line in log} == {True, False}, "batches of captions and of questions"
 

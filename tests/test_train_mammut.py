@@ -37,7 +37,7 @@ def test_on_shards(tmp_path, shards, preset, capsys):
 def test_on_scenes_with_questions(tmp_path):
     run = train(tmp_path / "run", "scenes:30", "--set", "questions=0.5")
     found = measure(run, "scenes", "vqa", "--limit", "5")
-    assert {"colour", "shape", "place", "relation", "number", "yes or no"} <= set(found)
+    assert {"colour", "shape", "place", "relation", "number", "yes or no"} <= set(found["by_kind"])
     assert found["questions"] == len(found["answers"])
 
 
@@ -47,5 +47,5 @@ def test_on_moving_scenes_from_a_run_on_pictures(tmp_path):
     arguments = ["--from", str(still), "--set", "frames=16", "--set", "questions=0.5"]
     data = ["train", "mammut", "--data", "turning:30", "--steps", "2", "--out", str(tmp_path / "run"), *arguments]
     assert cli.main(data) == 0
-    for task, figure in (("retrieval", "image_to_text"), ("caption", "exactly_right"), ("vqa", "direction")):
+    for task, figure in (("retrieval", "image_to_text"), ("caption", "CIDEr"), ("vqa", "by_kind")):
         assert figure in measure(tmp_path / "run", "moving", task, "--limit", "4")
