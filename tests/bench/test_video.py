@@ -1,8 +1,9 @@
-"""The table of time and memory against frames: it can be plotted, and tubes grow slower than frames."""
+"""The tables of clips, and of MaMMUT beside CoCa: they can be plotted; tubes take less than frames."""
 
 import csv
 import io
 
+import mammut_and_coca
 import video
 
 
@@ -16,3 +17,11 @@ def test_the_table(capsys):
     for table in (tokens, memory):
         assert table["32", "tubes"] < table["32", "every frame"] / 3
     assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_mammut_beside_coca(capsys):
+    mammut_and_coca.main(rounds=1)
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    own, other = (int(rows[name]["parameters"]) for name in ("MaMMUT", "CoCa"))
+    assert abs(own / other - 1) < 0.02, "of the same size"
+    assert all(float(row["milliseconds"]) > 0 for row in rows.values())
