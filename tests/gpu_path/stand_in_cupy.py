@@ -131,8 +131,9 @@ class _Module(types.ModuleType):
         self.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
         self.used = set()  # names of functions that were asked for
         self.cuda = types.SimpleNamespace(
-            is_available=lambda: True, Event=_Event, runtime=_Runtime, Device=lambda: types.SimpleNamespace(id=0),
+            is_available=lambda: True, Event=_Event, runtime=_Runtime, Device=_Device,
             get_elapsed_time=lambda begin, end: 1e3 * (end.time - begin.time),
+            Stream=_Stream,
         )  # fmt: skip
         self.__version__ = "none: a stand-in on the CPU"
         strided = types.SimpleNamespace(as_strided=lambda *a, **o: _called(np.lib.stride_tricks.as_strided, a, o))
@@ -182,6 +183,21 @@ class _Module(types.ModuleType):
 class _Event:
     def record(self, stream=None):
         self.time = time.perf_counter()
+
+    def synchronize(self):
+        pass
+
+
+class _Stream(contextlib.nullcontext):
+    def __init__(self, non_blocking=False):
+        super().__init__(self)
+
+    def synchronize(self):
+        pass
+
+
+class _Device:
+    id = 0
 
     def synchronize(self):
         pass
