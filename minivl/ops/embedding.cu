@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(128)
     const int row = blockIdx.x * blockDim.y + threadIdx.y;
     if (row >= rows) return;
     const int64_t id = ids[row];
-    const bool known = id >= 0 && id < V;  // a number that the table has not gets NaN: nobody overlooks it
+    const bool known = id >= 0 && id < V;  // a number that the table has not gets NaN, and in backward is left out
     const T* from = table + (known ? id : 0) * C;
     T* to = out + (size_t)row * C;
     const int whole = C % N == 0 ? C : 0;
@@ -45,7 +45,7 @@ __device__ __forceinline__ void write(T* to, A (&sum)[W]) {
 // pieces (chunks, 2, C): of the run that came from the chunk before, and of the run that goes on in the next.
 template <int W>
 __device__ __forceinline__ void sum_chunk(const T* d, const int64_t* ids, const int64_t* order, T* dtable, A* pieces,
-                                          int chunk, int n, int C) {
+                                          int chunk, int n, int C, int V) {
     const int column = (blockIdx.y * blockDim.x + threadIdx.x) * W, begin = chunk * CHUNK, end = min(begin + CHUNK, n);
     if (begin >= n || column >= C) return;
     bool came_in = begin > 0 && ids[begin - 1] == ids[begin];
@@ -62,7 +62,10 @@ __device__ __forceinline__ void sum_chunk(const T* d, const int64_t* ids, const 
 #pragma unroll
             for (int e = 0; e < W; e++) sum[e] += (A)v[k].x[e];
             const bool ends = i + 1 == n || ids[i + 1] != ids[i];
-            if (ends && !came_in) {
+            if (ids[i] < 0 || ids[i] >= V) {
+#pragma unroll
+                for (int e = 0; e < W; e++) sum[e] = 0;
+            } else if (ends && !came_in) {
                 write(dtable + ids[i] * C + column, sum);
             } else if (ends || i + 1 == end) {
                 A* piece = pieces + ((size_t)chunk * 2 + !came_in) * C + column;
@@ -75,20 +78,21 @@ __device__ __forceinline__ void sum_chunk(const T* d, const int64_t* ids, const 
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    embedding_chunks(const T* d, const int64_t* ids, const int64_t* order, T* dtable, A* pieces, int n, int C) {
+    embedding_chunks(const T* d, const int64_t* ids, const int64_t* order, T* dtable, A* pieces, int n, int C, int V) {
     const int chunk = blockIdx.x * blockDim.y + threadIdx.y;
     if (C % N == 0)
-        sum_chunk<N>(d, ids, order, dtable, pieces, chunk, n, C);
+        sum_chunk<N>(d, ids, order, dtable, pieces, chunk, n, C, V);
     else
-        sum_chunk<1>(d, ids, order, dtable, pieces, chunk, n, C);
+        sum_chunk<1>(d, ids, order, dtable, pieces, chunk, n, C, V);
 }
 
 // Block (32, 8): 32 columns, and 8 threads for each, which take every eighth piece.
 extern "C" __global__ void __launch_bounds__(256)
-    embedding_joins(const int64_t* ids, const A* pieces, T* dtable, int n, int C) {
+    embedding_joins(const int64_t* ids, const A* pieces, T* dtable, int n, int C, int V) {
     const int chunk = blockIdx.x, begin = chunk * CHUNK, next = begin + CHUNK, column = blockIdx.y * 32 + threadIdx.x;
     const int64_t id = ids[next - 1];  // blockIdx.x counts the chunks but the last, so that there is a next one
     if (ids[next] != id || (begin > 0 && ids[begin - 1] == id)) return;  // no run begins here and goes on
+    if (id < 0 || id >= V) return;
 
     A sum = 0;
     if (column < C) {

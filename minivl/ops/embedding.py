@@ -52,9 +52,9 @@ def _by_kernel(table, ids):
         order, chunks = xp.argsort(flat, kind="stable"), -(-n // CHUNK)
         dtable, pieces, ordered = xp.zeros(t.shape, t.dtype), rows.sums_like(t, chunks, 2, C), flat[order]
         grid = -(-chunks // teams), -(-units // threads)
-        k.embedding_chunks(grid, (threads, teams), (rows.matrix(d), ordered, order, dtable, pieces, n, C))
+        k.embedding_chunks(grid, (threads, teams), (rows.matrix(d), ordered, order, dtable, pieces, n, C, V))
         if chunks > 1:
-            k.embedding_joins((chunks - 1, -(-C // 32)), (32, 8), (ordered, pieces, dtable, n, C))
+            k.embedding_joins((chunks - 1, -(-C // 32)), (32, 8), (ordered, pieces, dtable, n, C, V))
         return dtable
 
     return out.reshape(*ids.shape, C), derivative

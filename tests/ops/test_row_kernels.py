@@ -265,12 +265,17 @@ def test_what_a_gpu_does_not_wait_to_check_becomes_nan(way, C):
     """The op looks at ids on the CPU; on a GPU only the kernel does, and makes sure that nobody overlooks it."""
     with running(way) as there:
         x, places = there(np.zeros((3, C), "f")), there(np.array([0, -1, C]))
-        out, _ = embedding._by_kernel(x, places)
+        out, back = embedding._by_kernel(x, places)
+        many = there(np.repeat([-1, 0, C], 50))  # longer runs than one team sums
+        _, back_from_many = embedding._by_kernel(x, many)
+        dtable = to_device(back(there(np.ones((3, C), "f"))), "cpu")
+        dtable_of_many = to_device(back_from_many(there(np.ones((150, C), "f"))), "cpu")
         loss, derivative = cross_entropy._by_kernel(x, places, -100, 0.0)
         out, loss, dlogits = (to_device(a, "cpu") for a in (out, loss, derivative(there(np.ones((), "f")))))
     for found in (out, dlogits):
         assert not np.isnan(found[0]).any() and np.isnan(found[1:]).all()
     assert np.isnan(loss)
+    assert dtable.tolist() == [[1] * C, [0] * C, [0] * C] and dtable_of_many.tolist() == [[50] * C, [0] * C, [0] * C]
 
 
 @ways("in order")
