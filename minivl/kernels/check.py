@@ -84,7 +84,7 @@ class Library(cpu.Library):
             place, space, kind, *numbers = line.split("\t")
             key = place, space, kind
             found[key] = np.add(found.get(key, 0), [int(n) for n in numbers])
-        counts = [Count(*key, *map(int, numbers)) for key, numbers in found.items()]
+        counts = [Count(*key, *map(int, numbers)) for key, numbers in found.items() if any(numbers)]
         return sorted(counts, key=lambda count: (count.file, count.line, count.space, count.kind))
 
     def _told(self, message):

@@ -6,6 +6,7 @@ import pytest
 from minivl import cli, kernels
 from minivl.array import gpu_at_hand, to_device
 from minivl.ladder import TOLERANCE, Rung, caster, error, ladder, names
+from minivl.ladder.shipped import EXAMPLES
 
 needs_compiler = pytest.mark.skipif(kernels.compiler() is None, reason="there is no C++ compiler here")
 RUNGS = [(name, rung) for name in names() for rung in ladder(name).rungs]
@@ -41,6 +42,14 @@ def test_the_first_line_of_a_rung_is_its_idea(name, rung):
 
 def test_every_rung_that_lies_here_is_in_a_table():
     assert {name for name in kernels.shipped() if name.startswith("ladder/")} <= {rung.name for _, rung in RUNGS}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_shipped_kernel_has_an_example_and_runs_clean_in_it(name):
+    with kernels.on_cpu(mode="check", seed=7), kernels.counting() as counts:
+        EXAMPLES[name](np.random.default_rng(0))
+    assert any(count.file == f"{name}.cu" for count in counts)
 
 
 def test_a_wrong_rung_is_noticed():
@@ -87,7 +96,7 @@ def test_a_report_of_a_shipped_kernel_shows_its_lines(capsys, name):
         (["report"], 2, "minivl ladder report KERNEL"),
         (["softmax", "softmax_1_naive"], 2, "minivl ladder report KERNEL"),
         (["siftmax"], 1, "there is no ladder 'siftmax', there are: "),
-        (["report", "siftmax"], 1, "there is no kernel 'siftmax' to report on, there are: adamw"),
+        (["report", "siftmax"], 1, "there is no kernel 'siftmax' to report on, there are: "),
     ],
 )
 def test_errors_are_one_line(capsys, words, code, said):
