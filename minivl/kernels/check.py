@@ -15,6 +15,7 @@ import numpy as np
 from . import cpu
 
 _GAP = 1 << 12  # bytes between two arrays: an overrun of up to so many is reported as one of the right array
+_ALIGNMENT = 512  # of the arrays that CuPy allocates
 _CODE = re.compile(r"\[code (0x[0-9a-f]+)\]")
 
 
@@ -28,7 +29,7 @@ class Count:
     ideal           the fewest transactions that could have moved the same bytes
     """
 
-    place: str  # file:line
+    place: str  # file:line of the .cu file; of what is in a header there, ' (file:line)' follows
     space: str  # 'global' or 'shared'
     kind: str  # 'read' or 'write'
     accesses: int
@@ -38,11 +39,11 @@ class Count:
 
     @property
     def file(self):
-        return self.place.rpartition(":")[0]
+        return self.place.split(" ")[0].rpartition(":")[0]
 
     @property
     def line(self):
-        return int(self.place.rpartition(":")[2]) if ":" in self.place else 0
+        return int(self.place.split(" ")[0].rpartition(":")[2] or 0)
 
 
 class Library(cpu.Library):
@@ -85,7 +86,7 @@ class Library(cpu.Library):
             key = place, space, kind
             found[key] = np.add(found.get(key, 0), [int(n) for n in numbers])
         counts = [Count(*key, *map(int, numbers)) for key, numbers in found.items() if any(numbers)]
-        return sorted(counts, key=lambda count: (count.file, count.line, count.space, count.kind))
+        return sorted(counts, key=lambda count: (count.file, count.line, count.place, count.space, count.kind))
 
     def _told(self, message):
         """A message of check.cpp with the lines of the source in place of addresses of code."""
@@ -95,18 +96,23 @@ class Library(cpu.Library):
         return _CODE.sub(lambda code: self._lines[code[1]], message)
 
     def _lines_of(self, codes):
-        """{address: 'file:line'}: of the innermost function there that is in a .cu or .cuh file."""
+        """{address: 'file:line' in the .cu file, and ' (file:line)' of the header, if it is in one}"""
         if not shutil.which("addr2line"):
-            return dict.fromkeys(codes, f"{self.name} (install binutils to see the line)")
+            return dict.fromkeys(codes, f"{self.name}:0 (install binutils to see the line)")
         words = ["addr2line", "-a", "-i", "-e", str(self.path), *codes]
-        found, code = dict.fromkeys(codes, self.name), None
+        frames = {}
         for frame in subprocess.run(words, capture_output=True, text=True).stdout.splitlines():
             file, _, line = frame.split(" ")[0].rpartition(":")
             if frame.startswith("0x"):
-                code = hex(int(frame, 16))
-            elif file.endswith((".cu", ".cuh")) and found[code] == self.name:
-                found[code] = f"{file.rpartition('/')[2]}:{line}"
-        return found
+                here = frames[hex(int(frame, 16))] = []
+            elif file.endswith((".cu", ".cuh")):
+                here.append(f"{file.rpartition('/')[2]}:{line}")
+        return {code: self._place(frames[code]) for code in codes}
+
+    def _place(self, frames):
+        inner = frames[0] if frames else f"{self.name}:0"
+        callers = [frame for frame in frames if ".cu:" in frame and ".cuh:" in inner]
+        return f"{callers[0]} ({inner})" if callers else inner
 
 
 class _Arrays:
@@ -122,16 +128,16 @@ class _Arrays:
                 copies = self.values[i] = list(value)
                 named += [(copies, j, f"{parameter.name}[{j}]", one, parameter.const) for j, one in enumerate(value)]
         for begin, end, members in _overlapping([one for one in named if one[3].size]):
-            self._copy(begin, end - begin, members)
+            self._copy(begin, end - begin, members, _offset(members[0][3]))
         for i, (parameter, value) in enumerate(zip(signature.parameters, self.values, strict=True)):
             if isinstance(value, list):  # the addresses of the copies are in memory too
                 table = cpu.addresses(value)
-                self._copy(table.ctypes.data, table.nbytes, [(self.values, i, parameter.name, table, True)])
+                self._copy(table.ctypes.data, table.nbytes, [(self.values, i, parameter.name, table, True)], 0)
 
-    def _copy(self, begin, size, members):
+    def _copy(self, begin, size, members, offset):
         """One copy of `size` bytes from address `begin`, in which each of `members` lies as it did."""
-        memory = np.empty(size + 2 * _GAP + 512, np.uint8)
-        at = _GAP + (begin - memory.ctypes.data - _GAP) % 512  # as well aligned as before, and no better
+        memory = np.empty(size + 2 * _GAP + _ALIGNMENT, np.uint8)
+        at = _GAP + (offset - memory.ctypes.data - _GAP) % _ALIGNMENT
         copy = memory[at : at + size]
         ctypes.memmove(copy.ctypes.data, begin, size)
         name = " = ".join(dict.fromkeys(name for _, _, name, _, _ in members))
@@ -147,6 +153,14 @@ class _Arrays:
     def copy_back(self):
         for begin, copy in self._copies:
             ctypes.memmove(begin, copy.ctypes.data, copy.nbytes)
+
+
+def _offset(x):
+    """Bytes from the begin of what was allocated for x: how x would be aligned if that memory were a GPU's."""
+    owner = x
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    return x.ctypes.data - owner.ctypes.data
 
 
 def _overlapping(named):

@@ -146,24 +146,21 @@ def report(name):
         raise ValueError(f"{name} launched no kernel")
     yield f"{'line':<26}{'':<14}{'requests':>9}{'per request':>13}{'efficiency':>12}   source"
     for count in _merged(counts):
-        share = count.ideal / count.transactions if count.transactions else 1
-        what = f"{count.space} {count.kind}"
+        share = count.ideal / count.transactions
         unit = "sectors" if count.space == "global" else "passes"
         each = f"{count.transactions / count.requests:.1f} {unit}"
-        yield f"{count.place:<26}{what:<14}{count.requests:>9}{each:>13}{share:>11.0%}   {_source(count.place)}"
+        place, _, header = count.place.partition(" ")
+        what = f"{count.space} {count.kind}"
+        yield f"{place:<26}{what:<14}{count.requests:>9}{each:>13}{share:>11.0%}   {_source(place)} {header}".rstrip()
 
 
 def _merged(counts):
     """Lines that several launches went through, once each."""
     found = {}
     for one in counts:
-        key = one.file, one.line, one.space, one.kind
-        numbers = [one.accesses, one.requests, one.transactions, one.ideal]
-        found[key] = np.add(found.get(key, 0), numbers)
-    return [
-        kernels.Count(f"{file}:{line}", space, kind, *map(int, numbers))
-        for (file, line, space, kind), numbers in sorted(found.items())
-    ]
+        key = one.file, one.line, one.place, one.space, one.kind
+        found[key] = np.add(found.get(key, 0), [one.accesses, one.requests, one.transactions, one.ideal])
+    return [kernels.Count(*key[2:], *map(int, numbers)) for key, numbers in sorted(found.items())]
 
 
 def _run(name):

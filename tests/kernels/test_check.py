@@ -79,7 +79,7 @@ def test_a_planted_bug_is_reported_with_its_line(kernel, grid, block, arguments,
         assert said in told
     lines = {marked(kernel, "here"), marked(kernel, "with")} - {None}
     if marked(kernel, "here"):
-        assert any(told.startswith(f"{kernel}: {line}: ") for line in lines), told
+        assert any(told.startswith((f"{kernel}: {line}: ", f"{kernel}: {line} (")) for line in lines), told
     if marked(kernel, "with"):
         assert all(line in told for line in lines), told
 

@@ -291,7 +291,9 @@ static void look(char* at, int bytes, Access access, bool aligned, uintptr_t cod
     if (counting && access != COPY_ENDS) count(number, region->shared ? (char*)offset : at, bytes);
 }
 
-void touch(const void* at, int bytes, Access access, Here here) { look((char*)at, bytes, access, true, 0, here); }
+void touch(const void* at, int bytes, Access access, Here here, void* code) {
+    look((char*)at, bytes, access, true, (uintptr_t)code, here);
+}
 
 // ---- what the compiler calls ----------------------------------------------------------------------------------------
 

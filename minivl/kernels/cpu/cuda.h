@@ -37,18 +37,21 @@
 
 // The loader writes   __shared__ float tile[32][33];      as   SHARED_ARRAY(tile, 1, [32][33], float);
 //            and      extern __shared__ float rows[];     as   float* rows = (float*)cpu::dynamic_shared();
-// In check mode an array has a gap on either side that nobody may touch, and no more alignment than it asked for.
+// In check mode an array has a gap on either side that nobody may touch, and no more alignment than it asked for. The
+// compiler is not to know where it is (asm), or it would itself take a misaligned access apart.
 #ifdef MINIVL_CHECK
-#define SHARED_ARRAY(name, alignment, dimensions, ...)                                              \
-    typedef __VA_ARGS__ name##_type dimensions;                                                     \
-    enum { name##_at = 128 + (alignof(name##_type) > alignment ? alignof(name##_type) : alignment) }; \
+#define SHARED_ARRAY(name, alignment, dimensions, ...)                                                          \
+    typedef __VA_ARGS__ name##_type dimensions;                                                                 \
+    enum { name##_at = 128 + (alignof(name##_type) > alignment ? alignof(name##_type) : alignment) };           \
     static thread_local __attribute__((aligned(128))) char name##_bytes[name##_at + sizeof(name##_type) + 128]; \
-    name##_type& name = *(name##_type*)(name##_bytes + name##_at);                                  \
+    char* name##_begin = name##_bytes + name##_at;                                                              \
+    asm("" : "+r"(name##_begin));                                                                               \
+    name##_type& name = *(name##_type*)name##_begin;                                                            \
     cpu::shared_array(#name, &name, sizeof name)
 #else
-#define SHARED_ARRAY(name, alignment, dimensions, ...)                                              \
-    typedef __VA_ARGS__ name##_type dimensions;                                                     \
-    static thread_local __attribute__((aligned(128))) char name##_bytes[sizeof(name##_type)];       \
+#define SHARED_ARRAY(name, alignment, dimensions, ...)                                        \
+    typedef __VA_ARGS__ name##_type dimensions;                                               \
+    static thread_local __attribute__((aligned(128))) char name##_bytes[sizeof(name##_type)]; \
     name##_type& name = *(name##_type*)name##_bytes
 #endif
 

@@ -69,7 +69,8 @@ void mma_tf32(float* d, const unsigned* a, const unsigned* b, Here here);
 enum Access { READ, WRITE, ATOMIC, COPY_BEGINS, COPY_ENDS };
 
 #ifdef MINIVL_CHECK
-void touch(const void* address, int bytes, Access access, Here here);  // an access made on a kernel's behalf
+// An access made on a kernel's behalf. Its place: `code`, an address that it will return to, if that is known, else `here`.
+void touch(const void* address, int bytes, Access access, Here here, void* code = nullptr);
 void shared_array(const char* name, void* address, size_t bytes);
 void check_launch(const Launch* launch, char* stacks, size_t stacks_bytes);
 void check_block(char* dynamic, size_t dynamic_bytes, int threads);
@@ -78,7 +79,7 @@ void check_warp_fence(int warp, unsigned lanes);
 void check_memory_fence();
 void check_block_end();
 #else
-inline void touch(const void*, int, Access, Here) {}
+inline void touch(const void*, int, Access, Here, void* = nullptr) {}
 inline void check_launch(const Launch*, char*, size_t) {}
 inline void check_block(char*, size_t, int) {}
 inline void check_barrier() {}

@@ -27,8 +27,8 @@ void forget_copies(int threads) {
 
 // The data are spoilt now and copied at the wait, so that a kernel that forgets to wait computes with NaN.
 void copy_async(void* to, const void* from, int bytes, bool take, Here here) {
-    if (take) touch(from, bytes, READ, here);
-    touch(to, bytes, COPY_BEGINS, here);
+    if (take) touch(from, bytes, READ, here, __builtin_return_address(0));
+    touch(to, bytes, COPY_BEGINS, here, __builtin_return_address(0));
     if ((uintptr_t)to % bytes || (take && (uintptr_t)from % bytes))
         return fail(here, "cp.async of %d bytes between addresses that are not multiples of %d", bytes, bytes);
     Copies& mine = copies[this_thread()];
@@ -46,7 +46,7 @@ void copy_wait(int pending, Here here) {
     Copies& mine = copies[this_thread()];
     for (; mine.begin < mine.end && mine.items[mine.begin].group < mine.group - pending; mine.begin++) {
         Copy& c = mine.items[mine.begin];
-        touch(c.to, c.bytes, COPY_ENDS, here);
+        touch(c.to, c.bytes, COPY_ENDS, here, __builtin_return_address(0));
         if (c.from)
             memcpy(c.to, c.from, c.bytes);
         else
@@ -85,7 +85,7 @@ static void ldmatrix_together(void** operands, unsigned lanes) {
 void ldmatrix(unsigned* into, int matrices, bool transposed, const void* row, Here here) {
     if (lane() < matrices * 8) {
         if ((uintptr_t)row % 16) return fail(here, "ldmatrix: the address of a row must be a multiple of 16");
-        touch(row, 16, READ, here);
+        touch(row, 16, READ, here, __builtin_return_address(0));
     }
     Load load{(const char*)row, into, matrices, transposed, here};
     warp_meeting(WHOLE_WARP, ldmatrix_together, &load, here);

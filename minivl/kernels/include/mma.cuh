@@ -18,34 +18,34 @@
 
 #ifdef MINIVL_CPU
 
-static inline void cp_async16(void* to, const void* from, bool take = true, cpu::Here here = HERE) {
+__device__ __forceinline__ void cp_async16(void* to, const void* from, bool take = true, cpu::Here here = HERE) {
     cpu::copy_async(to, from, 16, take, here);
 }
-static inline void cp_async_commit() { cpu::copy_commit(); }
+__device__ __forceinline__ void cp_async_commit() { cpu::copy_commit(); }
 template <int PENDING>
-static inline void cp_async_wait(cpu::Here here = HERE) {
+__device__ __forceinline__ void cp_async_wait(cpu::Here here = HERE) {
     cpu::copy_wait(PENDING, here);
 }
-static inline void ldmatrix_x4(unsigned (&r)[4], const void* row, cpu::Here here = HERE) {
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], const void* row, cpu::Here here = HERE) {
     cpu::ldmatrix(r, 4, false, row, here);
 }
-static inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row, cpu::Here here = HERE) {
+__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* row, cpu::Here here = HERE) {
     cpu::ldmatrix(r, 4, true, row, here);
 }
-static inline void ldmatrix_x2(unsigned (&r)[2], const void* row, cpu::Here here = HERE) {
+__device__ __forceinline__ void ldmatrix_x2(unsigned (&r)[2], const void* row, cpu::Here here = HERE) {
     cpu::ldmatrix(r, 2, false, row, here);
 }
-static inline void ldmatrix_x2_trans(unsigned (&r)[2], const void* row, cpu::Here here = HERE) {
+__device__ __forceinline__ void ldmatrix_x2_trans(unsigned (&r)[2], const void* row, cpu::Here here = HERE) {
     cpu::ldmatrix(r, 2, true, row, here);
 }
-static inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], cpu::Here here = HERE) {
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], cpu::Here here = HERE) {
     cpu::mma_bf16(d, a, b, here);
 }
-static inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], cpu::Here here = HERE) {
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], cpu::Here here = HERE) {
     cpu::mma_tf32(d, a, b, here);
 }
-static inline float fast_exp2(float v) { return exp2f(v); }
-static inline unsigned to_tf32(float v) { return (__float_as_uint(v) + 0x1000u) & 0xffffe000u; }
+__device__ __forceinline__ float fast_exp2(float v) { return exp2f(v); }
+__device__ __forceinline__ unsigned to_tf32(float v) { return (__float_as_uint(v) + 0x1000u) & 0xffffe000u; }
 
 #else
 

@@ -81,37 +81,31 @@ struct __align__(16) Pack {
 
 __device__ __forceinline__ bool aligned16(const void* p) { return (size_t)p % 16 == 0; }
 
+// As one number of 16 bytes, so that it is one instruction whatever V is.
 #ifdef MINIVL_CPU
-template <class V>
-CPU_INLINE Pack<V> load16(const V* from, cpu::Here here = HERE) {
-    cpu::touch(from, 16, cpu::READ, here);
-    Pack<V> pack;
-    memcpy(&pack, from, 16);
-    return pack;
-}
-template <class V>
-CPU_INLINE void store16(V* to, const Pack<V>& pack, cpu::Here here = HERE) {
-    cpu::touch(to, 16, cpu::WRITE, here);
-    memcpy(to, &pack, 16);
-}
+typedef unsigned Bits16 __attribute__((vector_size(16), may_alias));
 #else
-// As uint4, so that the compiler emits one instruction of 16 bytes whatever V is.
+typedef uint4 Bits16;
+#endif
+
 template <class V>
 union PackBits {
-    uint4 bits;
+    Bits16 bits;
     Pack<V> pack;
     __device__ PackBits() {}
 };
 template <class V>
 __device__ __forceinline__ Pack<V> load16(const V* from) {
     PackBits<V> both;
-    both.bits = *reinterpret_cast<const uint4*>(from);
+    both.bits = *reinterpret_cast<const Bits16*>(from);
+#ifdef MINIVL_CHECK
+    asm("" : "+m"(both.bits));  // or the compiler makes four reads of it, if it knows what becomes of each number
+#endif
     return both.pack;
 }
 template <class V>
 __device__ __forceinline__ void store16(V* to, const Pack<V>& pack) {
     PackBits<V> both;
     both.pack = pack;
-    *reinterpret_cast<uint4*>(to) = both.bits;
+    *reinterpret_cast<Bits16*>(to) = both.bits;
 }
-#endif

@@ -43,7 +43,7 @@ extern "C" __global__ void misaligned(const float* x, float* y) {
 
 extern "C" __global__ void misaligned_pack(const float* x, float* y) {
     Pack<float> v = load16(x + 2);  // <- here
-    y[0] = v.x[0];
+    y[0] = v.x[0] + v.x[1] + v.x[2] + v.x[3];
 }
 
 // Nothing says that s is aligned to more than its own numbers.
@@ -51,7 +51,8 @@ extern "C" __global__ void misaligned_shared(float* y) {
     __shared__ float s[64];
     s[threadIdx.x] = 0;
     __syncthreads();
-    y[threadIdx.x] = ((float4*)s)[threadIdx.x / 4].x + load16(&s[threadIdx.x / 4 * 4]).x[0];  // <- here
+    Pack<float> four = load16(&s[threadIdx.x / 4 * 4]);  // <- here
+    y[threadIdx.x] = four.x[0] + four.x[1] + four.x[2] + four.x[3];
 }
 
 extern "C" __global__ void uninitialised(float* y) {
