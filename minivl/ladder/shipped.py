@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import ops, optim
 from ..tensor import Tensor
+from . import bfloat16_bits
 
 
 def _backward(op, *arrays, **settings):
@@ -13,7 +14,7 @@ def _backward(op, *arrays, **settings):
 
 
 def _of_shapes(op, *shapes):
-    return lambda random: _backward(op, *(random.standard_normal(shape).astype(np.float32) for shape in shapes))
+    return lambda random: _backward(op, *(np.float32(random.standard_normal(shape)) for shape in shapes))
 
 
 def cross_entropy(random):
@@ -51,8 +52,23 @@ def nearest_code(random):
     ops.nearest_code(*(random.standard_normal((n, 32)).astype(np.float32) for n in (256, 128)))
 
 
+def attention_bf16(random):
+    """On the bits of bfloat16, which no Tensor holds: the op's function itself."""
+    q, k, v, d = (bfloat16_bits(random.standard_normal((1, 1, 128, 64))) for _ in range(4))
+    ops.attention.__wrapped__(q, k, v, causal=True)[1](d)
+
+
+def contrastive_bf16(random):
+    image, text = (bfloat16_bits(random.standard_normal((128, 64)) / 8) for _ in range(2))
+    ops.contrastive.__wrapped__(image, text, np.float32([1]))[1](np.float32([1]))
+
+
 EXAMPLES = {
     "adamw": adamw,
+    "attention": _of_shapes(ops.attention, *[(1, 1, 70, 64)] * 3),
+    "attention_bf16": attention_bf16,
+    "contrastive": _of_shapes(ops.contrastive, (70, 32), (70, 32), ()),
+    "contrastive_bf16": contrastive_bf16,
     "cross_entropy": cross_entropy,
     "embedding": embedding,
     "gelu": _of_shapes(ops.gelu, (64, 256), (256,)),

@@ -1,5 +1,5 @@
-// Attention without a table of scores: forward and backward in tiles that fit on the chip. The definition:
-// attention.py; the same four kernels on tensor cores, for bfloat16: attention_bf16.cu.
+// Attention without a table of scores: forward and backward in tiles that fit on the chip.
+// The definition: attention.py; the same four kernels on tensor cores, for bfloat16: attention_bf16.cu.
 // dtypes: float32 float64
 // defines: HEAD_WIDTH=32, HEAD_WIDTH=64, HEAD_WIDTH=128
 //

@@ -1,5 +1,5 @@
-// Attention on tensor cores: bfloat16 in and out, sums in float32. The definition: attention.py; the same kernels
-// without tensor cores, which read more easily: attention.cu.
+// Attention on tensor cores: bfloat16 in and out, sums in float32.
+// The definition: attention.py; the same kernels without tensor cores, which read more easily: attention.cu.
 // dtypes: bfloat16
 // defines: HEAD_WIDTH=32, HEAD_WIDTH=64, HEAD_WIDTH=128
 //

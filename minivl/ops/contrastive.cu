@@ -1,5 +1,5 @@
-// InfoNCE in both directions without a table of similarities. The definition: contrastive.py; on tensor cores, for
-// bfloat16: contrastive_bf16.cu.
+// InfoNCE in both directions without a table of similarities.
+// The definition: contrastive.py; on tensor cores, for bfloat16: contrastive_bf16.cu.
 // dtypes: float32 float64
 //
 // Pictures v and texts w, (B, C) each; z_ij = s <v_i, w_j>, s = exp(log_scale). What texts are to pictures, pictures
