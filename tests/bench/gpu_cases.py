@@ -101,6 +101,13 @@ CASES = {
         moved=rows_of((2, 3)),
         **ROWS,
     ),
+    "add and layernorm": Case(
+        ("layernorm",),
+        lambda random, rows, C: [*(normal(random, rows, C) for _ in range(2)), normal(random, C), normal(random, C)],
+        ops.add_layernorm,
+        moved=rows_of((4, 3)),
+        **ROWS,
+    ),
     "rmsnorm": Case(
         ("rmsnorm",),
         lambda random, rows, C: [normal(random, rows, C), normal(random, C)],
@@ -146,6 +153,27 @@ CASES = {
         lambda b, V, C, n: (2 * n * C * b, (n + V) * C * b),
     ),
 }
+
+
+# ---- contrast --------------------------------------------------------------------------------------------------------
+
+
+def pairs(random, B, C):
+    """Pictures and texts of length 1, and the logarithm of the scale."""
+    both = [normal(random, B, C) for _ in range(2)]
+    return [*(x / np.linalg.norm(x, axis=1, keepdims=True) for x in both), np.asarray(2.0, np.float32)]
+
+
+CASES["contrastive"] = Case(
+    ("contrastive", "contrastive_bf16"),
+    pairs,
+    ops.contrastive,
+    dict(B=32768, C=512),
+    dict(B=40, C=32),
+    lambda b, B, C: (2 * B * C * b, 4 * B * C * b),
+    lambda B, C: (2 * B * B * C, 4 * B * B * C),  # the similarities once, and two products with what comes back
+    constant=(2,),
+)
 
 
 # ---- patches, experts, codes -----------------------------------------------------------------------------------------

@@ -48,8 +48,15 @@ def nearest_code(x, codes):
     return indices, (difference * difference).sum(-1)
 
 
+def contrastive(image, text, log_scale):
+    scores, diagonal = image @ text.T * log_scale.exp(), torch.arange(len(image), device=image.device)
+    return (F.cross_entropy(scores, diagonal) + F.cross_entropy(scores.T, diagonal)) / 2
+
+
 FUNCTIONS = {
     "layernorm": lambda x, weight, bias: F.layer_norm(x, bias.shape, weight, bias),
+    "add and layernorm": lambda x, branch, weight, bias: F.layer_norm(x + branch, bias.shape, weight, bias),
+    "contrastive": contrastive,
     "rmsnorm": lambda x, weight: F.rms_norm(x, weight.shape, weight, eps=1e-6),
     "softmax": lambda x: x.softmax(-1),
     "masked softmax": lambda x, mask: x.masked_fill(~mask, -torch.inf).softmax(-1),
