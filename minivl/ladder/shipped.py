@@ -63,6 +63,10 @@ def contrastive_bf16(random):
     ops.contrastive.__wrapped__(image, text, np.float32([1]))[1](np.float32([1]))
 
 
+def nearest_code_bf16(random):
+    ops.nearest_code(*(bfloat16_bits(random.standard_normal((n, 32))) for n in (256, 128)))
+
+
 EXAMPLES = {
     "adamw": adamw,
     "attention": _of_shapes(ops.attention, *[(1, 1, 70, 64)] * 3),
@@ -75,6 +79,7 @@ EXAMPLES = {
     "layernorm": _of_shapes(ops.layernorm, (64, 256), (256,), (256,)),
     "moe": moe,
     "nearest_code": nearest_code,
+    "nearest_code_bf16": nearest_code_bf16,
     "patch_embed": patch_embed,
     "rmsnorm": _of_shapes(ops.rmsnorm, (64, 256), (256,)),
     "softmax": _of_shapes(ops.softmax, (64, 256)),
