@@ -20,6 +20,7 @@ import numpy as np
 from . import blas
 
 CHUNK_BYTES = 1 << 21  # of one array, at most. Larger ones leave the cache; with smaller ones threads wait for Python
+SPLIT_BYTES = 1 << 20  # of one array, at least, before it is cut at all
 PRODUCT_FLOPS = 1 << 23  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
 
 
@@ -246,7 +247,7 @@ def rowwise(formula, *arrays, sums=0):
 
 def _chunks(n, nbytes):
     """How n rows, or numbers, of `nbytes` in all are cut: not at all below one chunk, else at least in two."""
-    return evenly(n, 1 if nbytes < CHUNK_BYTES else max(2, -(-nbytes // CHUNK_BYTES)))
+    return evenly(n, 1 if nbytes < SPLIT_BYTES else max(2, -(-nbytes // CHUNK_BYTES)))
 
 
 def elementwise(formula, *arrays):
@@ -274,7 +275,8 @@ def elementwise(formula, *arrays):
 
 
 def matmul(a, b, bias=None):
-    """a (M, K) @ b (K, N) [+ bias (N,)] -> (M, N), in pieces of fixed size on all cores."""
+    """a (M, K) @ b (K, N) [+ bias (N,)] -> (M, N), on all cores: by BLAS's threads if that leaves the bits as they are,
+    else in pieces of fixed size."""
     (M, K), N = a.shape, b.shape[1]
     out = array_module(a).empty((M, N), np.result_type(a, b))
 
@@ -283,12 +285,19 @@ def matmul(a, b, bias=None):
         if bias is not None:
             out[rows, columns] += bias[columns]
 
+    def add_bias(rows):
+        out[rows] += bias
+
     # Cut the longer side of the product, and never so thin that packing the other factor costs more than it earns.
     flops, longer = 2 * M * N * K, max(M, N)
     most = max(longer // 128, min(2, longer // 64))
     chunks = evenly(longer, max(1, min(most, flops // min(max(flops // 8, PRODUCT_FLOPS), 8 * PRODUCT_FLOPS))))
-    if on_gpu(a):
+    if on_gpu(a) or len(chunks) < 2:
         piece(slice(None))
+    elif _single_threaded_blas.leave_to_blas(cores()):
+        np.matmul(a, b, out=out)
+        if bias is not None:
+            parallel(add_bias, _chunks(M, out.nbytes))
     elif M >= N:
         parallel(piece, chunks)
     else:

@@ -98,17 +98,16 @@ def _gate(name, kind, x, bias):
 
 def _gelu_exact(x):
     # Without a branch, which would be guessed wrong for every other number: x Phi(x) = (x + |x|)/2 - |x| Phi(-|x|).
+    xp = array_module(x)
     size, tail, slope = _tail(x)
-    y = x + size
-    y *= 0.5
+    y = xp.maximum(x, 0)
     size *= tail
     y -= size
+    xp.copysign(tail, x, out=size)
+    positive = ~xp.signbit(x)
     slope *= x
-    slope += tail
-    tail *= -2
-    tail += 1
-    tail *= (x > 0).astype(x.dtype)
-    slope += tail  # Phi(x) = Phi(-|x|), and for x > 0 what is missing to 1 - Phi(-|x|)
+    slope -= size
+    slope += positive  # Phi(x) is Phi(-|x|) for x < 0, else 1 - Phi(-|x|)
     return y, slope
 
 
