@@ -105,6 +105,7 @@ def _parser():
     sub.add_argument("--out", default="retrieved.png", metavar="FILE", help="the sheet (default: %(default)s)")
 
     _add_explain(command)
+    _add_pages(command)
     _add_import(command)
     _add_ladder(command)
     _add_ablate(command)
@@ -206,6 +207,12 @@ def _add_explain(command):
     sub.add_argument("--vs", metavar="RUN", help="a second trained model, to compare with on the same example")
     sub.add_argument("--quiz", action="store_true", help="the page asks before it shows")
     sub.add_argument("--out", default="explain.html", metavar="FILE", help="the page (default: %(default)s)")
+
+
+def _add_pages(command):
+    text = "write the source side by side with its prose, the tutorials and the mask atlas, as a site to read offline"
+    sub = command("pages", pages, text)
+    sub.add_argument("--out", default="site", metavar="FOLDER", help="folder to write (default: %(default)s)")
 
 
 def _add_import(command):
@@ -412,6 +419,14 @@ def explain(options):
     run = {"run": options.run, "versus": options.vs}
     path, size = explain(options.model, options.image, options.text, **run, quiz=options.quiz, out=options.out)
     print(f"wrote {path}, {size / 1e6:.2f} MB: open it in a browser; it needs no network")
+
+
+def pages(options):
+    from .pages.site import write_site
+
+    written = write_site(options.out)
+    size = sum(path.stat().st_size for path in written)
+    print(f"wrote {len(written)} files, {size / 1e6:.1f} MB; begin with {Path(options.out) / 'index.html'}")
 
 
 def import_(options):

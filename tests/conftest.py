@@ -1,6 +1,7 @@
 """Fixtures that several tests share."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,32 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(array, "CHUNK_BYTES", 64)
     monkeypatch.setattr(array, "PRODUCT_FLOPS", 16)
     monkeypatch.setenv("MINIVL_THREADS", "3")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser without a window; the tests that ask for it carry the mark `browser`."""
+    api = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The text of axe-core, which finds what keeps people out of a page; npm brings it."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm here, which brings axe-core")
+    folder = tmp_path_factory.mktemp("axe")
+    install = ["npm", "install", "--prefix", folder, "axe-core"]
+    got = subprocess.run(install, capture_output=True, text=True, timeout=120)
+    if got.returncode:
+        pytest.skip(f"axe-core cannot be had: {got.stderr.splitlines()[-1:]}")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 # ---- small data and a small run, for the tests of training, evaluation and the commands ------------------------------

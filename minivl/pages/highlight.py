@@ -1,5 +1,6 @@
 """Source as HTML: keywords, strings, numbers and comments told apart, and names linked to where they are defined."""
 
+import functools
 import html
 import io
 import keyword
@@ -26,11 +27,17 @@ _CUDA = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=4)
+def tokens(source):
+    """The tokens of a Python source."""
+    return tuple(tokenize.generate_tokens(io.StringIO(source).readline))
+
+
 def python(source, link=None):
     """Lines of Python as HTML.   link(name, line, column) -> where a name leads, or None"""
     lines = source.splitlines()
     out, done = [[] for _ in lines], (1, 0)  # how far the source has been copied
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokens(source):
         if token.type in _SKIPPED:
             continue
         (row, column), text = token.start, token.string

@@ -7,10 +7,11 @@ if bias is not None:                                end of the indented block th
 """
 
 import functools
-import io
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+
+from .highlight import tokens
 
 PACKAGE = Path(__file__).parent.parent  # minivl/
 _SIGN = "#: "
@@ -44,7 +45,7 @@ def named_steps(file):
     """The steps that a source file names, in the order of their lines.   ValueError: a comment without its formula"""
     source = Path(file).read_text(encoding="utf-8")
     lines, found = source.splitlines(), []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokens(source) if _SIGN in source else ():
         if token.type == tokenize.COMMENT and token.string.startswith(_SIGN):
             line, indent = token.start
             title, bar, tex = token.string.removeprefix(_SIGN).partition(" | ")

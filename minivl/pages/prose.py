@@ -16,6 +16,7 @@ _INLINE = re.compile(
     r"|(?<![\w*])\*(?P<em>[^*\s][^*]*)\*(?![\w*])|(?P<picture>!?)\[(?P<label>[^\]]*)\]\((?P<target>[^)\s]+)\)",
     re.DOTALL,
 )
+_HEADS = {"paper", "where we differ"}  # what the first row of a table begins with, if it says what the columns are
 _ROW = re.compile(r"(\S(?:.*?\S)?)\s{2,}(\S.*)")
 
 
@@ -48,6 +49,10 @@ def _inline_part(match, link):
 # ---- docstrings ------------------------------------------------------------------------------------------------------
 
 
+def _nowhere(target):
+    """Docstrings have no links: what looks like one is an example."""
+
+
 def docstring(text):
     """A docstring, already dedented, as HTML."""
     blocks = re.split(r"\n\s*\n", text.strip("\n"))
@@ -73,12 +78,13 @@ def _is_drawing(block):
 def _docstring_block(block):
     rows = _rows_of(block)
     if rows is not None:
-        cells = "".join(f"<dt>{html.escape(a, quote=False)}</dt><dd>{inline(b)}</dd>" for a, b in rows)
-        return f"<dl>{cells}</dl>"
+        head = " class=headed" if rows[0][0] in _HEADS else ""
+        cells = "".join(f"<dt>{html.escape(a, quote=False)}</dt><dd>{inline(b, _nowhere)}</dd>" for a, b in rows)
+        return f"<dl{head}>{cells}</dl>"
     if any(line.startswith("  ") for line in block.split("\n")) or re.search(r"\S {5,}\S.*\n.*\S {5,}\S", block):
-        return f"<pre>{html.escape(block, quote=False)}</pre>"
+        return f'<pre tabindex="0" role="group" aria-label="drawing">{html.escape(block, quote=False)}</pre>'
     lead, *rest = re.split(r"   +", " ".join(block.split("\n")))  # shapes stand apart from the sentence before them
-    return f"<p>{inline(lead)}{''.join(f' <span class=apart>{inline(part)}</span>' for part in rest)}</p>"
+    return f"<p>{inline(lead, _nowhere)}{''.join(f' <span class=apart>{inline(part, _nowhere)}</span>' for part in rest)}</p>"
 
 
 def _rows_of(block):
@@ -95,7 +101,8 @@ def _rows_of(block):
             return None
     starts = {line.index(match[2], len(match[1])) for line in lines if (match := _ROW.fullmatch(line.rstrip()))}
     one_column = len(starts) <= 2 or min(indents) == 0
-    return rows if len(rows) > 1 and one_column and not re.search(r"[|+\\/]--|\[ ", block) else None
+    enough = len(rows) > 1 or (rows and re.fullmatch(r"[\w, ]{1,24}", rows[0][0]))
+    return rows if enough and one_column and not re.search(r"[|+\\/]--|\[ ", block) else None
 
 
 # ---- Markdown --------------------------------------------------------------------------------------------------------
