@@ -84,7 +84,8 @@ def _docstring_block(block):
     if any(line.startswith("  ") for line in block.split("\n")) or re.search(r"\S {5,}\S.*\n.*\S {5,}\S", block):
         return f'<pre tabindex="0" role="group" aria-label="drawing">{html.escape(block, quote=False)}</pre>'
     lead, *rest = re.split(r"   +", " ".join(block.split("\n")))  # shapes stand apart from the sentence before them
-    return f"<p>{inline(lead, _nowhere)}{''.join(f' <span class=apart>{inline(part, _nowhere)}</span>' for part in rest)}</p>"
+    apart = "".join(f" <span class=apart>{inline(part, _nowhere)}</span>" for part in rest)
+    return f"<p>{inline(lead, _nowhere)}{apart}</p>"
 
 
 def _rows_of(block):
