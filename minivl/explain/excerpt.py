@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 
 from ..pages import highlight
-from ..pages.named_steps import short
+from ..pages.named_steps import is_mark, short
 
 _BEFORE, _AFTER, _MOST = 2, 2, 16
 
@@ -48,7 +48,7 @@ def excerpt(path, first, last):
     begin, body, end, name = inside[-1] if inside else (1, 1, len(plain), Path(path).stem)
     last = min(last, first + _MOST)
     numbers = [n for n in range(max(body, first - _BEFORE), min(end, last + _AFTER) + 1)]
-    numbers = [n for n in numbers if not plain[n - 1].lstrip().startswith(("#:", "# minivl:"))]
+    numbers = [n for n in numbers if not (plain[n - 1].lstrip().startswith("#:") or is_mark(plain[n - 1]))]
     while numbers and not plain[numbers[0] - 1].strip():
         numbers.pop(0)
     while numbers and not plain[numbers[-1] - 1].strip():

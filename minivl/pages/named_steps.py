@@ -52,8 +52,14 @@ def named_steps(file):
             if not bar:
                 raise ValueError(f"{short(file)}:{line}: {token.string!r} must be '#: Title | TeX'")
             last = _last_line(lines, line, indent)
-            found.append(NamedStep(str(file), line, title.strip(), tex.strip(), line + 1, last))
+            first = next((n for n in range(line + 1, last + 1) if not is_mark(lines[n - 1])), line + 1)
+            found.append(NamedStep(str(file), line, title.strip(), tex.strip(), first, last))
     return tuple(found)
+
+
+def is_mark(line):
+    """Whether a line only marks an exercise: no reader of the page needs it."""
+    return line.lstrip().startswith(("# minivl:", "// minivl:"))
 
 
 def _last_line(lines, start, indent):

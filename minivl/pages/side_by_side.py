@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from . import highlight
 from .definitions import file_of
-from .named_steps import named_steps
+from .named_steps import is_mark, named_steps
 from .prose import docstring, inline
 from .tex import mathml
 
@@ -20,7 +20,7 @@ class Section:
     """Words, the lines that say them, and the lines that they are about. `heading`: of a part of the file."""
 
     words: str = ""
-    said: range = range(0)
+    said: list = field(default_factory=list)
     lines: list = field(default_factory=list)
     heading: str = ""
 
@@ -42,16 +42,19 @@ def python_sections(path):
         elif i in steps:
             step = steps[i]
             words = f"<h3>{inline(step.title)}</h3>{mathml(step.tex, block=True)}"
-            sections.append(Section(words, range(i, i + 1)))
+            sections.append(Section(words, [i]))
+            i += 1
+        elif is_mark(lines[i - 1]):
+            sections[-1].said.append(i)
             i += 1
         elif i in comments:
             begin = i
-            while i in comments and i not in steps:
+            while i in comments and i not in steps and not is_mark(lines[i - 1]):
                 i += 1
-            sections.append(_of_comment([comments[n] for n in range(begin, i)], range(begin, i)))
+            sections.append(_of_comment([comments[n] for n in range(begin, i)], list(range(begin, i))))
         elif i in docs:
             text, begin, end = docs[i]
-            sections.append(Section(docstring(text), range(begin, end + 1), list(range(i, begin))))
+            sections.append(Section(docstring(text), list(range(begin, end + 1)), list(range(i, begin))))
             i = end + 1
         else:
             if i in begins:
@@ -82,7 +85,7 @@ def _begin(node):
 
 
 def _comments(source):
-    """{line: text} of comments that have a line to themselves; those that mark exercises are left out."""
+    """{line: text} of comments that have a line to themselves."""
     found = {}
     for token in highlight.tokens(source):
         if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip():
@@ -91,7 +94,6 @@ def _comments(source):
 
 
 def _of_comment(texts, said):
-    texts = [text for text in texts if not text.startswith("minivl:")]
     if len(texts) == 1 and (match := _RULE.fullmatch(texts[0])):
         return Section(heading=match[1], said=said)
     return Section(docstring(textwrap.dedent("\n".join(texts))), said)
@@ -113,15 +115,18 @@ def cuda_sections(path):
     sections, i = [Section()], 0
     head = ""
     while i < len(lines):
-        if lines[i].lstrip().startswith("//"):
+        if is_mark(lines[i]):
+            sections[-1].said.append(i + 1)
+            i += 1
+        elif lines[i].lstrip().startswith("//"):
             begin = i
-            while i < len(lines) and lines[i].lstrip().startswith("//"):
+            while i < len(lines) and lines[i].lstrip().startswith("//") and not is_mark(lines[i]):
                 i += 1
             texts = [line.lstrip().removeprefix("//").removeprefix(" ") for line in lines[begin:i]]
             if begin == 0:
                 head = "\n".join(texts)
             else:
-                sections.append(_of_comment(texts, range(begin + 1, i + 1)))
+                sections.append(_of_comment(texts, list(range(begin + 1, i + 1))))
         else:
             sections[-1].lines.append(i + 1)
             i += 1
