@@ -146,7 +146,7 @@ def _scalars(record, call):
     found, todo, surprised = [], [call], None
     while todo and len(found) < 3:
         here = todo.pop(0)
-        surprised = here if here.op == "cross_entropy" else surprised
+        surprised = here if here.op in ("cross_entropy", "contrastive") else surprised
         one = _scalar(record, here)
         if one is not None:
             named = next((name for name, value in record.result.items() if value is here.out), None)
@@ -163,6 +163,10 @@ def _scalar(record, call):
         return value | {"form": "unary", "function": call.op, "a": float(a[0])}
     if call.op == "cross_entropy" and not call.options.get("label_smoothing"):
         return value | {"form": "mean", "a": _list(_choices(record, call).terms), "what": "terms"}
+    if call.op == "contrastive" and 2 * len(a[0]) <= _TERMS:
+        logits = _logits(record, call)
+        terms = [_surprise(row, i) for some in (logits, logits.T) for i, row in enumerate(some)]
+        return value | {"form": "mean", "a": _list(terms)}
     if call.op in ("sum", "mean") and a[0].size <= _TERMS:
         return value | {"form": call.op, "a": _list(a[0])}
     return None
@@ -174,8 +178,26 @@ def _choices(record, call):
     return choices_of(record, record.calls.index(call))
 
 
+def _logits(record, call):
+    from .choices import pairs_of
+
+    return pairs_of(record, [record.calls.index(call)])[0].astype(np.float64)
+
+
+def _surprise(x, i):
+    """-log softmax(x)_i"""
+    return np.log(np.exp(x - x.max()).sum()) + x.max() - x[i]
+
+
 def _terms(record, call):
-    """Two of the rows that a cross-entropy is the mean of: of the example, the most and the least surprising."""
+    """Two of the terms that a loss is the mean of: of the example, the most and the least surprising."""
+    if call.op == "contrastive":
+        logits = _logits(record, call)
+        told = (("the picture among the texts", logits[0]), ("the text among the pictures", logits[:, 0]))
+        return [
+            {"at": {"name": name}, "form": "nll", "x": _list(x), "i": 0, "value": float(_surprise(x, 0))}
+            for name, x in told
+        ]
     some = _choices(record, call)
     terms, own = some.terms, some.own
     if not len(own):

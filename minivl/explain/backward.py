@@ -31,7 +31,7 @@ class Backward:
         call, grad, record = self.record.made(out), self.record.grads[out.number], self.record
         variant = {"layer": "", "axes": record.tokens.axes(out, self.book.letters), "three": self.three(out)}
         if out.ndim == 0:
-            number = step.variants[-1].calls[-1]
+            number = self.forward.end(step.variants[-1])
             variant["value"] = [float(r.grads[r.calls[number].out.number]) for r in self.book.records]
         else:
             rows, array = self.forward.vectors(out, grad)
@@ -60,7 +60,7 @@ class Backward:
         """[name of a loss, length of what it alone sends back to here], where there are several."""
         found = []
         for name, record in self.book.by_loss.items():
-            mine = record.calls[step.variants[-1].calls[-1]].out
+            mine = record.calls[self.forward.end(step.variants[-1])].out
             weight = self.record.grads.get(self.record.result[name].number)
             grad = record.grads.get(mine.number)
             if out.ndim and weight is not None:

@@ -161,7 +161,7 @@ class Book:
 
     def _sources(self, call, own, made):
         """The steps that a call's inputs come from, through calls that belong to none."""
-        ends = {step.variants[-1].calls[-1] for step in self.forward.steps}
+        ends = {self.forward.end(step.variants[-1]) for step in self.forward.steps}
         todo, found = [a for a in call.arguments if getattr(a, "number", None) in made], set()
         while todo:
             number = made[todo.pop().number]

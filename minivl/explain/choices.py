@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..tensor import Tensor
+from .tokens import Token
 
 
 @dataclass
@@ -60,15 +61,26 @@ def pairs_of(record, numbers):
 
     how: "softmax" where each row and column is a choice among all, "sigmoid" where each pair is judged by itself
     """
-    tokens = record.tokens
-    softmax = next((n for n in numbers if record.calls[n].op == "cross_entropy"), None)
+    tokens, ops = record.tokens, [record.calls[n].op for n in numbers]
+    if "contrastive" in ops:
+        return _of_contrastive(record, record.calls[numbers[ops.index("contrastive")]])
     for number in numbers:
         out = record.calls[number].out
         if out.ndim != 2 or out.shape != (tokens.B, tokens.B):
             continue
         rows, columns = tokens.along(out, 0), tokens.along(out, 1)
-        if {tokens.token(rows[0])[0].kind, tokens.token(columns[0])[0].kind} != {"picture", "text"}:
-            continue
-        named = next((v for v in record.result.values() if isinstance(v, Tensor) and v.shape == out.shape), out)
-        return named.data, rows, columns, "sigmoid" if softmax is None else "softmax"
+        if {tokens.token(rows[0])[0].kind, tokens.token(columns[0])[0].kind} == {"picture", "text"}:
+            named = next((v for v in record.result.values() if isinstance(v, Tensor) and v.shape == out.shape), out)
+            return named.data, rows, columns, "softmax" if "cross_entropy" in ops else "sigmoid"
     return None
+
+
+def _of_contrastive(record, call):
+    """The similarities that the op works out and does not give away."""
+    image, text, log_scale = (_array(a) for a in call.arguments[:3])
+    sides = [
+        np.array([record.tokens.id(Token(kind), row) for row in range(record.tokens.B)])
+        for argument in call.arguments[:2]
+        for kind in record.tokens.sees[argument.number]
+    ]
+    return image @ (text * np.exp(log_scale)).T, *sides, "softmax"

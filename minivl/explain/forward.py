@@ -58,7 +58,7 @@ class Forward:
         variant = step.variants[-1]
         out, own, below = self.out(variant), self.op_names(variant.own), self.op_names(variant.calls)
         looks = self.looks(variant)
-        if step.stage is not None:
+        if step.stage is not None and looks:
             return ("scores", "weights", "mixed")[min(step.stage, 2)]
         if any(self.record.calls[n].out.number in self.asked for n in variant.own):
             return "asks"
@@ -83,9 +83,14 @@ class Forward:
     def op_names(self, numbers):
         return {self.record.calls[n].op for n in numbers}
 
+    def end(self, variant):
+        """The number of the call that a variant is there for: the last one that the loss sends anything back to."""
+        calls, grads = self.record.calls, self.record.grads
+        return next((n for n in reversed(variant.calls) if calls[n].out.number in grads), variant.calls[-1])
+
     def out(self, variant):
-        """The tensor that a variant ends with."""
-        return self.record.calls[variant.calls[-1]].out
+        """The tensor that a variant is there for."""
+        return self.record.calls[self.end(variant)].out
 
     def looks(self, variant):
         """What attention saw within a variant."""
@@ -134,20 +139,22 @@ class Forward:
 
     def variant(self, step, i, variant):
         """A step as one layer took it: shape, rows, arithmetic, and names of its arrays."""
-        out, name = self.out(variant), f"{step.key}/{i}"
+        end, out, name = self.end(variant), self.out(variant), f"{step.key}/{i}"
         told = {"layer": variant.layer, "axes": self.record.tokens.axes(out, self.book.letters)}
-        if step.stage is not None:  # scores and weights have a number for each key, in place of D
+        if step.stage is not None and self.looks(
+            variant
+        ):  # scores and weights have a number for each key, in place of D
             keys = [self.keys_axis(self.looks(variant)[-1])]
             return told | {"axes": [*told["axes"][:-1], *keys] if step.stage < 2 else told["axes"]}
-        last = [n for n in variant.calls if self.record.calls[n].op not in MOVERS] or variant.calls
-        told |= {"three": three(self.record, last[-1])}
+        made = [n for n in variant.calls if n <= end and self.record.calls[n].op not in MOVERS] or [end]
+        told |= {"three": three(self.record, made[-1])}
         if out.ndim == 0:
-            return told | {"value": [float(r.calls[variant.calls[-1]].out.item()) for r in self.book.records]}
+            return told | {"value": [float(r.calls[end].out.item()) for r in self.book.records]}
         rows, array = self.vectors(out, out.data)
         told |= {"rows": rows.tolist(), "features": int(array.shape[-1]), "name": name}
         for time, record in enumerate(self.book.records):
             if record is self.record or step.parent is None:
-                self.keep(f"out/{name}", self.vectors(out, record.calls[variant.calls[-1]].out.data)[1], time)
+                self.keep(f"out/{name}", self.vectors(out, record.calls[end].out.data)[1], time)
         grad = self.record.grads.get(out.number)
         if grad is None:
             return told
