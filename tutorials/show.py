@@ -99,8 +99,8 @@ def curves(lines, x=None, title="", log_x=False, log_y=False, size=(560, 320)):
     raw = np.concatenate(list(lines.values()))
     text(draw, (left - 4, above), f"{raw[np.isfinite(raw)].max():.2g}", anchor="ra", size=11)
     text(draw, (left - 4, below), f"{raw[np.isfinite(raw)].min():.2g}", anchor="rd", size=11)
-    text(draw, (left, below + 6), f"{x.min():.3g}", size=11)
-    text(draw, (right, below + 6), f"{x.max():.3g}", size=11, anchor="ra")
+    text(draw, (left, below + 6), f"{x.min():.4g}", size=11)
+    text(draw, (right, below + 6), f"{x.max():.4g}", size=11, anchor="ra")
     return picture
 
 
@@ -112,3 +112,13 @@ def beside(*pictures, gap=16):
         row.paste(p, (x, 0))
         x += p.width + gap
     return row
+
+
+def stacked(*pictures, gap=16):
+    """Pictures one above the other."""
+    column = Image.new("RGB", (max(p.width for p in pictures), sum(p.height + gap for p in pictures) - gap), PAPER)
+    y = 0
+    for p in pictures:
+        column.paste(p, (0, y))
+        y += p.height + gap
+    return column
