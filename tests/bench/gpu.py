@@ -7,6 +7,7 @@ before they are timed. Without a GPU every kernel runs on the CPU: is it right, 
 """
 
 import argparse
+import gc
 import importlib.util
 import os
 import platform
@@ -157,30 +158,26 @@ def on_gpu(a, dtype):
     return cast(to_device(a, "cuda"), dtype)
 
 
-def peers(name):
+def peers(name, compiled=True):
     """{heading: how PyTorch is to do it} of what a case is compared with."""
     if name in gpu_cases.ATTENTION:
         import gpu_torch
 
         return {backend: dict(backend=backend) for backend in gpu_torch.BACKENDS}
-    return {"eager": {}, "compiled": dict(compiled=True)}
+    return {"eager": {}, **({"compiled": dict(compiled=True)} if compiled else {})}
 
 
-def measured(clock, name, case, dtype, notes):
-    """{"forward" and "both": {engine: (ms, spread)}} of one case; who cannot do it is told in `notes` and left out."""
+def measured(clock, name, case, dtype, headings, notes):
+    """{"forward", "forward and backward": {engine: (ms, spread)}} of a case; who cannot do it is told in `notes`."""
     arrays = case.make(np.random.default_rng(0), **case.gpu)
     prepared = {"minivl": gpu_cases.prepared(name, [on_gpu(a, dtype) for a in arrays])}
-    expected = None
-    for heading, options in peers(name).items() if installed("PyTorch") else ():
+    expected = [np.asarray(a, None if a.dtype.kind in "iu" else np.float32) for a in results(prepared["minivl"])]
+    for heading, options in headings.items():
         import gpu_torch
 
         try:
             theirs = gpu_torch.prepare(name, case, arrays, dtype, **options)
-            result = gpu_torch.numpy((theirs[1] or theirs[0])())
-            if expected is None:
-                expected = [np.asarray(to_device(a, "cpu"), None if a.dtype.kind in "iu" else np.float32)
-                            for a in (prepared["minivl"][1] or prepared["minivl"][0])()]  # fmt: skip
-            difference(f"{name}, PyTorch {heading}", expected, result, dtype)
+            difference(f"{name}, PyTorch {heading}", expected, gpu_torch.results(theirs), dtype)
         except Exception as error:  # not there for this shape, out of memory, no compiler: the others go on
             leave_out(notes, f"PyTorch {heading}", f"{name}, {dtype}", error)
             continue
@@ -188,8 +185,17 @@ def measured(clock, name, case, dtype, notes):
     times = {"forward": clock.times({engine: forward for engine, (forward, _) in prepared.items()})}
     if case.derivative:
         times["forward and backward"] = clock.times({engine: both for engine, (_, both) in prepared.items()})
-    clock.cupy.get_default_memory_pool().free_all_blocks()
     return times
+
+
+def give_back(clock):
+    """The memory that the last case held, in the pools of either engine: the other may need it."""
+    gc.collect()
+    clock.cupy.get_default_memory_pool().free_all_blocks()
+    if installed("PyTorch"):
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def leave_out(notes, who, name, error):
@@ -199,28 +205,35 @@ def leave_out(notes, who, name, error):
 
 def rows_of(clock, cases, peaks, headings, notes):
     """A row for each case, dtype and direction: minivl's time, its share of what the GPU gives, the others beside."""
-    for name, case in cases.items():
-        for dtype in case.dtypes:
-            for direction, times in measured(clock, name, case, dtype, notes).items():
-                upto = 1 if direction == "forward" else 2
-                ours = times["minivl"][0]
-                if case.flops:
-                    share = sum(case.flops(**case.gpu)[:upto]) / ours * 1e3 / peaks[dtype]
-                else:
-                    share = sum(case.moved(BYTES[dtype], **case.gpu)[:upto]) / ours * 1e3 / peaks["copy"]
-                others = []
-                for heading in headings:
-                    theirs = times.get(heading, (None,))[0]
-                    others += [number(theirs), f"{ours / theirs:.2f}"] if theirs else ["–", "–"]
-                worst = max(s for _, s in times.values())
-                yield [f"{name}, {dtype}, {direction}", number(ours), f"{share:.0%}", *others, f"{worst:.0%}"]
+    for name, dtype in [(name, dtype) for name, case in cases.items() for dtype in case.dtypes]:
+        case = cases[name]
+        try:
+            found = measured(clock, name, case, dtype, headings, notes)
+        except Exception as error:
+            leave_out(notes, "minivl", f"{name}, {dtype}", error)
+            found = {}
+        give_back(clock)
+        for direction, times in found.items():
+            ours = times["minivl"][0]
+            share = least(case, dtype, direction, peaks) / ours
+            others = []
+            for heading in headings:
+                theirs = times.get(heading, (None,))[0]
+                others += [number(theirs), f"{ours / theirs:.2f}"] if theirs else ["–", "–"]
+            worst = max(s for _, s in times.values())
+            yield [f"{name}, {dtype}, {direction}", number(ours), f"{share:.0%}", *others, f"{worst:.0%}"]
+
+
+def least(case, dtype, direction, peaks):
+    """Milliseconds of a case at the rate that copies have here, or products where arithmetic is the bound."""
+    work = case.flops(**case.gpu) if case.flops else case.moved(BYTES[dtype], **case.gpu)
+    return sum(work[: 1 if direction == "forward" else 2]) / peaks[dtype if case.flops else "copy"] * 1e3
 
 
 def compared(clock, cases, peaks, headings, notes):
     head = [part for heading in headings for part in (f"{heading}, ms", "ratio")]
-    return table(
-        ["op", "minivl, ms", "of the peak", *head, "spread"], list(rows_of(clock, cases, peaks, headings, notes))
-    )
+    rows = list(rows_of(clock, cases, peaks, headings, notes))
+    return table(["op", "minivl, ms", "of the peak", *head, "spread"], rows)
 
 
 def about(peaks):
@@ -276,14 +289,13 @@ def gpu_report(options):
     attention = {name: chosen[name] for name in chosen if name in gpu_cases.ATTENTION}
     others = {name: case for name, case in chosen.items() if name not in attention}
     if others:
-        yield "## Kernels\n\n" + compared(clock, others, peaks, ["eager", "compiled"], notes)
+        headings = peers("", not options.eager) if installed("PyTorch") else {}
+        yield "## Kernels\n\n" + compared(clock, others, peaks, headings, notes)
     if attention:
-        headings = list(peers(next(iter(attention)))) if installed("PyTorch") else []
+        headings = peers(next(iter(attention))) if installed("PyTorch") else {}
         yield "## Attention\n\n" + compared(clock, attention, peaks, headings, notes)
     if options.only in (None, "step"):
-        yield "## A training step of CoCa\n\n" + gpu_step.section(
-            clock, options.dtype or "bfloat16", options.quick, notes
-        )
+        yield "## A training step of CoCa\n\n" + gpu_step.section(clock, options, notes)
     if notes:
         yield "Left out:\n\n" + "\n".join(f"- {who}: {why} ({'; '.join(names)})" for (who, why), names in notes.items())
 
@@ -301,6 +313,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: does it run?")
     parser.add_argument("--only", metavar="NAME", help="cases whose name has this in it; step: the training step")
+    parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes most of the time")
     parser.add_argument("--dtype", choices=BYTES, help="only this one")
     parser.add_argument("--out", type=Path, help="folder of the report; a whole run on a GPU: tests/bench/results")
     options = parser.parse_args(arguments)
@@ -309,7 +322,7 @@ def main(arguments=None):
     for part in gpu_report(options) if on_a_gpu else cpu_report(options):
         parts.append(part)
         print(part, end="\n\n", flush=True)
-    whole = on_a_gpu and not (options.quick or options.only or options.dtype) and installed("PyTorch")
+    whole = on_a_gpu and not (options.quick or options.only or options.dtype or options.eager) and installed("PyTorch")
     if options.out or whole:
         write((options.out or HERE / "results") / ("gpu.md" if on_a_gpu else "gpu-kernels-on-cpu.md"), parts)
 
