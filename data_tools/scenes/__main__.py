@@ -118,7 +118,8 @@ def _run(chosen):
             raise DataError(f"--{name}: {getattr(chosen, name)}; must be at least {least}")
     if strange := [language for language in languages if language not in LANGUAGES]:
         raise DataError(f"--languages: {strange[0]!r} is none of {', '.join(LANGUAGES)}")
-    photos = backgrounds.load(chosen.backgrounds, f"{chosen.out}/downloads") if chosen.backgrounds else None
+    cache = f"{chosen.out}/downloads"
+    photos = backgrounds.load(chosen.backgrounds, cache, chosen.size) if chosen.backgrounds else None
     counts = {name: getattr(chosen, name) for name in ("scenes", "clips", "episodes")}
     options = {"side": chosen.size, "seed": chosen.seed, "languages": languages, "photos": photos}
     make(chosen.out, chosen.things, counts, **options, words=not chosen.no_words, k=chosen.examples)

@@ -27,7 +27,6 @@ PACKAGE = debian.Package(
     "tuxpaint-data", "1:0.9.28-sdl2-1", "f5d0de8f9a70d2efc1241d19f26168cb8bf279f1b77abd3631e7a1a55c40e5e5"
 )
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
-_LARGE = 384  # pixels of a photograph's shorter side, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +35,10 @@ class Photo:
     digest: str
 
 
-def load(source, cache):
+def load(source, cache, side=96):
     """{split: photographs} out of a folder of pictures, a Debian package, or "tuxpaint", the package with 19 of them.
 
+    Their shorter sides become twice `side` at most: pieces of them, half as large or larger, are scaled to `side`.
     A photograph belongs to one split: of five, one is for validation and one for testing.
     """
     if str(source) == "tuxpaint" or str(source).endswith(".deb"):
@@ -47,7 +47,7 @@ def load(source, cache):
     else:
         paths = sorted(p for p in Path(source).glob("*") if p.suffix.lower() in _PICTURES)
         wanted = [path.read_bytes() for path in paths]
-    photos = sorted((_photo(content) for content in wanted), key=lambda photo: photo.digest)
+    photos = sorted((_photo(content, 2 * side) for content in wanted), key=lambda photo: photo.digest)
     if len(photos) < 5:
         raise DataError(f"--backgrounds: {source} has {len(photos)} pictures; there must be at least 5")
     places = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
@@ -58,9 +58,9 @@ def _is_template(name):
     return name.startswith("usr/share/tuxpaint/templates/") and name.endswith(_PICTURES)
 
 
-def _photo(content):
+def _photo(content, shorter):
     picture = decode_image(content)
-    picture.thumbnail([side * _LARGE // min(picture.size) for side in picture.size])
+    picture.thumbnail([side * shorter // min(picture.size) for side in picture.size])
     return Photo(picture, sha256(content).hexdigest())
 
 
@@ -75,7 +75,7 @@ def choose(random, things, side, photos=(), kinds=("flat", "gradient", "plaster"
     kind = kinds[int(random.integers(len(kinds)))]
     colours = random.integers(-70, 71, (_TRIES, 3)) + random.integers(0, 256, (_TRIES, 1))  # of no strong colour
     colours = np.clip(colours, 0, 255)
-    good = colours[np.min([_outstanding(t, colours[:, None]) for t in things], axis=0) >= OUTSTANDING]
+    good = colours[_outstanding(things, colours[:, None], [len(t.rim) for t in things]) >= OUTSTANDING]
     if not len(good):
         return None
     first, last = (tuple(c) for c in good[[0, -1]].tolist())
@@ -89,7 +89,7 @@ def choose(random, things, side, photos=(), kinds=("flat", "gradient", "plaster"
         candidates = [Background(kind, (first, last) if kind == "gradient" else (first,), seed)]
     for background in candidates:
         pixels = np.asarray(paint(background, side, photos))
-        if all(stands_out(t, pixels) for t in things):
+        if stand_out(things, pixels):
             return background
     return flat
 
@@ -103,15 +103,24 @@ def apart(a, b):
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114])
 
 
-def _outstanding(thing, pixels):
-    """How much of a thing's rim differs from pixels (..., n or 1, 3) of the background."""
-    return (apart(thing.rim, pixels) >= (LEGIBLE if thing.text else CONTRAST)).mean(-1)
+def _outstanding(things, pixels, counts):
+    """How much of its rim differs from pixels (..., n or 1, 3) of the background, of the thing that differs least.
+
+    counts: how many of the points n are whose
+    """
+    rims = np.concatenate([np.broadcast_to(t.rim, (n, 3)) for t, n in zip(things, counts, strict=True)])
+    limits = np.repeat([LEGIBLE if t.text else CONTRAST for t in things], counts)
+    differs = (apart(rims, pixels) >= limits).astype(np.float64)
+    begins = np.concatenate([[0], np.cumsum(counts[:-1], dtype=int)])
+    return (np.add.reduceat(differs, begins, axis=-1) / counts).min(-1)
 
 
-def stands_out(thing, pixels):
-    """Does a thing differ from the background (H, W, 3) at its place, along its rim?"""
-    rows, columns = thing.sprite.rim
-    return _outstanding(thing, pixels[rows + thing.y, columns + thing.x].astype(np.int32)) >= OUTSTANDING
+def stand_out(things, pixels):
+    """Does every thing differ from the background (H, W, 3) at its place, along its rim?"""
+    rows = np.concatenate([t.sprite.rim[0] + t.y for t in things])
+    columns = np.concatenate([t.sprite.rim[1] + t.x for t in things])
+    counts = [len(t.sprite.rim[0]) for t in things]
+    return _outstanding(things, pixels[rows, columns].astype(np.int32), counts) >= OUTSTANDING
 
 
 @functools.lru_cache(maxsize=4)
@@ -128,9 +137,14 @@ def paint(background, side, photos=()):
         rough = Image.fromarray(np.clip(rough, 0, 255).astype(np.uint8))
         return rough.resize((side, side), Image.Resampling.BICUBIC)
     number, left, top, length, blend = background.photo
-    box = (left, top, left + length, top + length)
-    cut = photos[number].picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    cut = _cut(photos[number], left, top, length, side)
     return Image.blend(cut, Image.new("RGB", cut.size, colours[0]), blend) if blend else cut
+
+
+@functools.lru_cache(maxsize=2)
+def _cut(photo, left, top, length, side):
+    box = (left, top, left + length, top + length)
+    return photo.picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
 def _photos(random, photos, colour, seed):

@@ -22,7 +22,7 @@ from data_tools.scenes.record import Scene, Thing
 from minivl.data.shards import DataError
 
 LAYOUTS = {"one": 0.1, "pair": 0.35, "row": 0.15, "any": 0.2, "count": 0.2}  # how often
-SIZES = {"small": (0.17, 0.19, 0.21), "large": (0.27, 0.3, 0.33)}  # the longer side, as a part of the picture's
+SIZES = {"small": (0.17, 0.21), "large": (0.27, 0.33)}  # the longer side, as a part of the picture's
 TINTED = 0.3  # of the cut-outs are shown in one colour
 WRITTEN = 0.08  # of the things are words
 LETTER = 0.062  # the width of a letter, as a part of the picture's side
@@ -59,9 +59,10 @@ class Plan:
 
 
 def planned(random, layouts):
-    names = list(layouts)
-    shares = np.cumsum(list(layouts.values()))
-    layout = names[int(np.searchsorted(shares, random.random() * shares[-1], side="right"))]
+    place = random.random() * sum(layouts.values())
+    layout = next(
+        name for name, share in zip(layouts, itertools.accumulate(layouts.values()), strict=True) if place < share
+    )
     if layout == "count":
         copies = int(random.integers(4))
         return Plan("any", int(random.integers(max(1, 2 - copies), 4)), copies)
