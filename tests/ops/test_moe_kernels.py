@@ -13,6 +13,7 @@ moe = importlib.import_module("minivl.ops.moe")
 
 SIZES = [(1, 1, 1, 1, 1), (2, 31, 5, 2, 8), (1, 33, 33, 3, 4), (1, 1025, 8, 1, 100), (2, 0, 3, 1, 2), (1, 5, 40, 35, 1)]
 every_size = pytest.mark.parametrize(("G", "T", "E", "K", "S"), SIZES)
+row_by_row = pytest.mark.parametrize(("G", "T", "E", "K", "S"), [(G, min(T, 65), *rest) for G, T, *rest in SIZES])
 
 
 def scores(random, G, T, E):
@@ -48,8 +49,8 @@ def test_an_expert_that_does_not_exist_is_dropped(way):
     assert to_device(routing.slots, "cpu").ravel().tolist() == [0, -1, -1, 2]
 
 
-@ways("in order", "seed 1", "seed 2", "check")
-@every_size
+@ways("in order", "seed 1", "check")
+@row_by_row
 @pytest.mark.parametrize(("dtype", "tolerance"), [("f", 1e-5), ("d", 1e-12)])
 def test_gates(random, G, T, E, K, S, dtype, tolerance, way):
     logits = random.standard_normal((G, T, E)).astype(dtype)
@@ -62,11 +63,11 @@ def test_gates(random, G, T, E, K, S, dtype, tolerance, way):
         agree(call, [logits], way, rtol=tolerance, atol=tolerance)
 
 
-@ways("in order", "seed 1", "seed 2", "check")
-@every_size
+@ways("in order", "seed 1", "check")
+@row_by_row
 @pytest.mark.parametrize(("dtype", "tolerance"), [("f", 1e-5), ("d", 1e-12)])
 def test_there_and_back(random, G, T, E, K, S, dtype, tolerance, way):
-    for C in (1,) if T > 100 else (31, 64):
+    for C in (1, 64) if T == 65 else (31, 64):
         experts = ops.top_k(random.standard_normal((G, T, E)), K)
         x, y, g = (random.standard_normal(s).astype(dtype) for s in ((G, T, C), (E, G, S, C), (G, T, K)))
 
