@@ -1,10 +1,13 @@
 """Check mode names what is planted in bugs.cu, with its line, and keeps silent about what is correct."""
 
+import re
+
 import numpy as np
 import pytest
 from launches import CORRECT, SILENT, f, i, result_of
 
 from minivl import kernels
+from minivl.ladder import caster, ladder
 
 pytestmark = pytest.mark.skipif(kernels.compiler() is None, reason="there is no C++ compiler here")
 BUGS = CORRECT.with_name("bugs.cu")
@@ -111,3 +114,20 @@ def test_arrays_that_overlap_stay_one():
     np.testing.assert_array_equal(x[50:82], 2 * f(100)[10:42])
     with pytest.raises(kernels.KernelError, match="x = y"):
         kernels.load(CORRECT, mode="check").twice(2, 32, (x[:32], x[:31], 33))
+
+
+WAITS = re.compile(r"__syncthreads\(\);|cp_async_wait<\w+>\(\);")
+
+
+@pytest.mark.parametrize("name", ["matmul_3_shared", "matmul_6_tensor_cores"])
+def test_no_wait_can_be_taken_out_of_a_kernel_unnoticed(tmp_path, name):
+    (rung,) = (rung for rung in ladder("matmul").rungs if rung.name == f"ladder/{name}")
+    text = kernels.find(rung.name).read_text(encoding="utf-8")
+    waits = list(WAITS.finditer(text))
+    assert waits
+    for n, wait in enumerate(waits):
+        path = tmp_path / f"without_{n}.cu"
+        path.write_text(text[: wait.start()] + ";" + text[wait.end() :], encoding="utf-8")
+        arrays = ladder("matmul").make(np.random.default_rng(0), caster(rung.dtype), **ladder("matmul").cpu)
+        with pytest.raises(kernels.KernelError, match="race|unfinished copy|uninitialised"):
+            rung.launch(kernels.load(path, dtype=rung.dtype, mode="check"), **arrays)
