@@ -16,15 +16,22 @@ extern "C" __global__ void __launch_bounds__(128) attention(const T* q, const T*
     const size_t row = (((size_t)b * length + i) * H + h) * D, keys = ((size_t)b * length * H + h) * D;
 
     A query[MOST], o[MOST] = {}, top = -INFINITY, sum = 0;
-    for (int c = 0; c * 32 < D; c++) query[c] = q[row + c * 32 + lane()];
+#pragma unroll
+    for (int c = 0; c < MOST; c++) query[c] = c * 32 < D ? q[row + c * 32 + lane()] : 0;
     for (int j = 0; j < length; j++) {
         A s = 0;
-        for (int c = 0; c * 32 < D; c++) s += query[c] * k[keys + (size_t)j * H * D + c * 32 + lane()];
+#pragma unroll
+        for (int c = 0; c < MOST; c++)
+            if (c * 32 < D) s += query[c] * k[keys + (size_t)j * H * D + c * 32 + lane()];
         s = warp_sum(s) * scale;
         const A largest = max(top, s), shrink = exp(top - largest), p = exp(s - largest);
         sum = sum * shrink + p;
-        for (int c = 0; c * 32 < D; c++) o[c] = o[c] * shrink + p * v[keys + (size_t)j * H * D + c * 32 + lane()];
+#pragma unroll
+        for (int c = 0; c < MOST; c++)
+            if (c * 32 < D) o[c] = o[c] * shrink + p * v[keys + (size_t)j * H * D + c * 32 + lane()];
         top = largest;
     }
-    for (int c = 0; c * 32 < D; c++) out[row + c * 32 + lane()] = o[c] / sum;
+#pragma unroll
+    for (int c = 0; c < MOST; c++)
+        if (c * 32 < D) out[row + c * 32 + lane()] = o[c] / sum;
 }
