@@ -18,7 +18,7 @@
 // long.
 //
 // With D the head width (HEAD_WIDTH: 32, 64 or 128), for every pair that the mask allows: forward 4 D flops, backward
-// 14 D, and 4 D more for a bias. Bytes moved: a tile of D numbers a key for every N queries. Shared memory: N (D + 1)
+// 14 D, and 4 D more for a bias. Bytes moved: a key and a value, 2 D numbers, for every N queries. Shared memory: N (D + 1)
 // numbers for each of 3 tiles (forward) or 4, and N (N + 1) for the weights.
 #include "numbers.cuh"
 #include "attention.cuh"
@@ -109,7 +109,7 @@ __device__ __forceinline__ T row_max(T v) {
 
 extern "C" __global__ void __launch_bounds__(256) attention_forward(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias /* or null */, T* out, A* log_sum, int H, int Tq, int Tk, A scale, int causal, int mask_b, int mask_h,
+    const A* bias /* or null */, T* out, A* log_sum, int H, int Tq, int Tk, A scale, int causal, int mask_b, int mask_h,
     int mask_q, long long bias_b, long long bias_h, long long bias_q, long long bias_k) {
     extern __shared__ __align__(16) T shared[];
     T *q_tile = shared, *k_tile = q_tile + N * WIDE, *v_tile = k_tile + N * WIDE, *p_tile = v_tile + N * WIDE;
@@ -159,11 +159,10 @@ extern "C" __global__ void __launch_bounds__(256) attention_forward(
 
 // ---- backward -------------------------------------------------------------------------------------------------------
 
-// With A = softmax(S), O = A V and delta_i = sum_j A_ij dA_ij = <O_i, dO_i>:   dS = A (dO V^T - delta),   dQ = scale dS
-// K.
+// With A = softmax(S), O = A V, delta_i = sum_j A_ij dA_ij = <O_i, dO_i>:   dS = A (dO V^T - delta),   dQ = scale dS K.
 extern "C" __global__ void __launch_bounds__(256) attention_dq(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias /* or null */, const T* out, const T* dout, const A* log_sum, A* delta, T* dq, int H, int Tq, int Tk,
+    const A* bias /* or null */, const T* out, const T* dout, const A* log_sum, A* delta, T* dq, int H, int Tq, int Tk,
     A scale, int causal, int mask_b, int mask_h, int mask_q, long long bias_b, long long bias_h, long long bias_q,
     long long bias_k) {
     extern __shared__ __align__(16) T shared[];
@@ -213,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_dq(
 // dV = A^T dO,   dK = scale dS^T Q. Rows are keys here, columns queries.
 extern "C" __global__ void __launch_bounds__(256) attention_dkdv(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias /* or null */, const T* dout, const A* log_sum, const A* delta, T* dk, T* dv, int H, int Tq, int Tk,
+    const A* bias /* or null */, const T* dout, const A* log_sum, const A* delta, T* dk, T* dv, int H, int Tq, int Tk,
     A scale, int causal, int mask_b, int mask_h, int mask_q, long long bias_b, long long bias_h, long long bias_q,
     long long bias_k) {
     extern __shared__ __align__(16) T shared[];
@@ -261,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_dkdv(
 // own.
 extern "C" __global__ void __launch_bounds__(256, 1) attention_dbias(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias, const T* dout, const A* log_sum, const A* delta, A* dbias, int B, int H, int Tq, int Tk, A scale,
+    const A* bias, const T* dout, const A* log_sum, const A* delta, A* dbias, int B, int H, int Tq, int Tk, A scale,
     int causal, int mask_b, int mask_h, int mask_q, long long bias_b, long long bias_h, long long bias_q,
     long long bias_k, int parts_b, int parts_h) {
     extern __shared__ __align__(16) T shared[];

@@ -61,13 +61,13 @@ struct Mask {
 // What a block knows of its example b and head h: the mask, the bias, and where in memory its numbers begin.
 struct Head {
     Mask mask;
-    const T* bias;               // of any shape that can be broadcast, its strides 0 along axes that it lacks; or null
+    const A* bias;               // of any shape that can be broadcast, its strides 0 along axes that it lacks; or null
     long long bias_q, bias_k;
     size_t queries, keys, sums;  // in q, out, dout, dq; in k, v, dk, dv; in log_sum and delta, which have rows of
     int padded;                  // so many numbers: Tq, rounded up to whole tiles
 
     __device__ Head(int b, int h, int H, int Tq, int Tk, int causal, const unsigned* bits, const unsigned char* tiles,
-                    int mask_b, int mask_h, int mask_q, const T* bias, long long bias_b, long long bias_h,
+                    int mask_b, int mask_h, int mask_q, const A* bias, long long bias_b, long long bias_h,
                     long long bias_q, long long bias_k)
         : mask(bits, tiles, b, h, mask_b, mask_h, mask_q, Tq, Tk, causal),
           bias(bias ? bias + b * bias_b + h * bias_h : nullptr), bias_q(bias_q), bias_k(bias_k),
@@ -76,7 +76,7 @@ struct Head {
 
     // What is added to the score of query i and key j; beyond the ends, any number.
     __device__ __forceinline__ A added(int i, int j) const {
-        return bias ? (A)bias[min(i, mask.Tq - 1) * bias_q + min(j, mask.Tk - 1) * bias_k] : 0;
+        return bias ? bias[min(i, mask.Tq - 1) * bias_q + min(j, mask.Tk - 1) * bias_k] : 0;
     }
 };
 

@@ -168,8 +168,8 @@ def _by_kernels(q, k, v, mask, bias, scale, causal):
     bits, tiles, mask_strides = _packed(run, mask, Tk)
     bias_strides, shape = (0, 0, 0, 0), None if bias is None else bias.shape
     if bias is not None:
-        bias = xp.ascontiguousarray(_with_four_axes(bias), q.dtype)
-        bias_strides = _strides(bias)
+        bias = xp.ascontiguousarray(_with_four_axes(bias), sums)
+        bias, bias_strides = bias / scale if tile.scaled_last else bias, _strides(bias)
     given = q, k, v, bits, tiles, bias
     sizes = H, Tq, Tk, scale, int(causal), *mask_strides, *bias_strides
     by_queries, by_keys = (-(-Tq // tile.queries), H, B), (-(-Tk // tile.keys), H, B)
@@ -206,9 +206,11 @@ class _Tiles:
 
     queries, keys    of one block: of the forward pass and dq, and of dkdv; dbias_rows: queries and keys of one of dbias
     forward, ...     bytes of shared memory
+    scaled_last      the scale is applied to q k^T + bias, not to q k^T: the bias has to be divided by it
     """
 
     def __init__(self, bytes, D):
+        self.scaled_last = bytes == 2
         if bytes == 2:
             self.queries = self.keys = 128
             self.dbias_rows, self.threads, self.threads_dkdv = 64, 128, 256 if D == 128 else 128

@@ -5,35 +5,31 @@
 //
 // attention_forward    One block works out 128 queries of one head, one warp 32 of them. Their scores S against 64 keys
 //                      at a time stay in registers; so do the output and, for each query, the largest score so far and
-//                      the sum of the exponentials below it (Milakov & Gimelshein 2018, arXiv 1805.02867). When
-//                      a larger score comes, what was summed shrinks. No score ever reaches memory (Dao 2023, arXiv
-//                      2307.08691). While a product runs, the tile of keys or values for the next one is on its
-//                      way.
-// attention_dq         As the forward: one block, 128 queries. P comes back from S and the saved log-sum-exp in one
-//                      step.
+//                      the sum of the exponentials below it (Milakov & Gimelshein 2018, arXiv 1805.02867). When a
+//                      larger score comes, what was summed shrinks. No score ever reaches memory (Dao 2023, arXiv
+//                      2307.08691). While a product runs, the keys or values of the next one are on their way.
+// attention_dq         As the forward: one block, 128 queries. Weights come back from S and the saved log-sum-exp.
 // attention_dkdv       One block holds 128 keys and values and meets all queries. It works out the transposes of S and
 //                      dS, for then they lie in the registers as the next product wants them. Nothing is added up in
 //                      global memory, so that there are no atomics: the same bits at every run.
-// attention_dbias      One block owns 64 x 64 numbers of dbias and adds up dS over what the bias is shared by, in
-//                      order.
+// attention_dbias      One block owns 64 x 64 numbers of dbias and adds up dS over what the bias is shared by, in order.
 //
 // With D the head width (HEAD_WIDTH: 32, 64 or 128), for every pair that the mask allows: forward 4 D flops, backward
-// 14 D, and 4 D more for a bias. Bytes moved: forward 2 D a query, and 4 D a key for every 128 queries, most of them
-// from the L2 cache; flops a byte: 128. Shared memory, in tiles of 64 x D numbers (D = 128: 16 KB): forward 4, dq 6 (D
-// = 32: 8), dkdv 8 (D = 64: 6), dbias 4.
+// 14 D, and 4 D more for a bias. Bytes moved: forward 4 D a query, and 4 D a key for every 128 queries, most of these
+// from the L2 cache: 128 flops a byte. Shared memory, in tiles of 64 x D numbers (D = 32, 64, 128: 4, 8, 16 KB): forward
+// 4; dq 8, 6, 6; dkdv 8, 6, 8; dbias 4.
 #include "numbers.cuh"
 #include "mma.cuh"
 #include "attention.cuh"
 #include "tiles_bf16.cuh"
 
-
 // ---- scores in registers --------------------------------------------------------------------------------------------
 
-// What scores are before q k^T is added to them: -infinity where the mask forbids, and stays so; else bias / scale, or 0,
-// for the sum is scaled once, inside the exponential. Rows of s are queries from `query` on and columns keys from `key`
-// on; if TURNED, the other way round.
+// What scores are before q k^T is added to them: -infinity where the mask forbids, and stays so; else the bias, or 0.
+// The sum is scaled once, inside the exponential: `bias` holds what is to be added divided by `scale`. Rows of s are
+// queries from `query` on and columns keys from `key` on; if TURNED, the other way round.
 template <bool TURNED, int M, int N>
-__device__ __forceinline__ void start(float (&s)[M][N][4], const Head& head, Seen seen, float scale, int query, int key) {
+__device__ __forceinline__ void start(float (&s)[M][N][4], const Head& head, Seen seen, int query, int key) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int m = 0; m < M; m++)
@@ -43,7 +39,7 @@ __device__ __forceinline__ void start(float (&s)[M][N][4], const Head& head, See
             for (int e = 0; e < 4; e++) {
                 const int row = m * 16 + e / 2 * 8 + lane / 4, column = n * 8 + lane % 4 * 2 + e % 2;
                 const int i = query + (TURNED ? column : row), j = key + (TURNED ? row : column);
-                s[m][n][e] = head.bias ? head.added(i, j) / scale : 0;
+                s[m][n][e] = head.added(i, j);
             }
     if (seen == ALL) return;
     if (!TURNED) {
@@ -101,7 +97,7 @@ __device__ __forceinline__ void store(T* head, T* tile, const float (&x)[M][D / 
 
 extern "C" __global__ void __launch_bounds__(128) attention_forward(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias /* or null */, T* out, float* log_sum, int H, int Tq, int Tk, float scale, int causal, int mask_b,
+    const A* bias /* or null */, T* out, float* log_sum, int H, int Tq, int Tk, float scale, int causal, int mask_b,
     int mask_h, int mask_q, long long bias_b, long long bias_h, long long bias_q, long long bias_k) {
     constexpr int ROWS = 128, KEYS = 64, THREADS = 128, M = 2, N = KEYS / 8;
     extern __shared__ __align__(128) T shared[];
@@ -137,7 +133,7 @@ extern "C" __global__ void __launch_bounds__(128) attention_forward(
         const int key = t * KEYS;
         t = next(t);
         float s[M][N][4];
-        start<false>(s, head, seen, scale, warp_first, key);
+        start<false>(s, head, seen, warp_first, key);
         multiply_by_rows(s, q_tile + warp_row * D, k_tile);
 
         cp_async_wait<0>();
@@ -202,16 +198,21 @@ extern "C" __global__ void __launch_bounds__(128) attention_forward(
         }
     cp_async_wait<0>();
     __syncthreads();  // the queries are here also if there were no keys, and can be written over
-    store(out + ((size_t)b * Tq * H + h) * D, q_tile + warp_row * D, o, share, warp_first, Tq, H * D);
+    store(out + head.queries, q_tile + warp_row * D, o, share, warp_first, Tq, H * D);
 }
 
 // ---- backward -------------------------------------------------------------------------------------------------------
 
-// With A = softmax(S), O = A V and delta_i = sum_j A_ij dA_ij = <O_i, dO_i>:   dS = A (dO V^T - delta),   dQ = scale dS
-// K.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr int DQ_UNROLLED = D == 128 ? 1 : D / 16;  // else two registers would be spilled here
+#else
+constexpr int DQ_UNROLLED = D / 16;
+#endif
+
+// With A = softmax(S), O = A V, delta_i = sum_j A_ij dA_ij = <O_i, dO_i>:   dS = A (dO V^T - delta),   dQ = scale dS K.
 extern "C" __global__ void __launch_bounds__(128) attention_dq(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias /* or null */, const T* out, const T* dout, const float* log_sum, float* delta, T* dq, int H,
+    const A* bias /* or null */, const T* out, const T* dout, const float* log_sum, float* delta, T* dq, int H,
     int Tq, int Tk, float scale, int causal, int mask_b, int mask_h, int mask_q, long long bias_b, long long bias_h,
     long long bias_q, long long bias_k) {
     constexpr int ROWS = 128, KEYS = D == 32 ? 64 : 32, THREADS = 128, M = 2, N = KEYS / 8;
@@ -273,9 +274,9 @@ extern "C" __global__ void __launch_bounds__(128) attention_dq(
         cp_async_commit();
 
         float ds[M][N][4] = {}, s[M][N][4];
-        multiply_by_rows(ds, dout_tile + warp_row * D, v_tile);
-        start<false>(s, head, seen, scale, warp_first, key);
-        multiply_by_rows(s, q_tile + warp_row * D, k_tile);
+        multiply_by_rows<DQ_UNROLLED>(ds, dout_tile + warp_row * D, v_tile);
+        start<false>(s, head, seen, warp_first, key);
+        multiply_by_rows<DQ_UNROLLED>(s, q_tile + warp_row * D, k_tile);
 #pragma unroll
         for (int m = 0; m < M; m++)
 #pragma unroll
@@ -305,7 +306,7 @@ constexpr int DKDV_M = D == 128 ? 1 : 2, DKDV_THREADS = 256 / DKDV_M;
 
 extern "C" __global__ void __launch_bounds__(DKDV_THREADS) attention_dkdv(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias /* or null */, const T* dout, const float* log_sum, const float* delta, T* dk, T* dv, int H,
+    const A* bias /* or null */, const T* dout, const float* log_sum, const float* delta, T* dk, T* dv, int H,
     int Tq, int Tk, float scale, int causal, int mask_b, int mask_h, int mask_q, long long bias_b, long long bias_h,
     long long bias_q, long long bias_k) {
     constexpr int KEYS = 128, ROWS = D == 64 ? 32 : 64, M = DKDV_M, THREADS = DKDV_THREADS, N = ROWS / 8;
@@ -353,7 +354,7 @@ extern "C" __global__ void __launch_bounds__(DKDV_THREADS) attention_dkdv(
         cp_async_commit();
 
         float s[M][N][4], ds[M][N][4] = {};
-        start<true>(s, head, seen, scale, query, warp_first);
+        start<true>(s, head, seen, query, warp_first);
         multiply_by_rows(s, k_tile + warp_row * D, q_tile);
         multiply_by_rows(ds, v_tile + warp_row * D, dout_tile);
 #pragma unroll
@@ -387,7 +388,7 @@ extern "C" __global__ void __launch_bounds__(DKDV_THREADS) attention_dkdv(
 // own.
 extern "C" __global__ void __launch_bounds__(128, 1) attention_dbias(
     const T* q, const T* k, const T* v, const unsigned* bits /* or null */, const unsigned char* tiles /* or null */,
-    const T* bias, const T* dout, const float* log_sum, const float* delta, float* dbias, int B, int H, int Tq, int Tk,
+    const A* bias, const T* dout, const float* log_sum, const float* delta, float* dbias, int B, int H, int Tq, int Tk,
     float scale, int causal, int mask_b, int mask_h, int mask_q, long long bias_b, long long bias_h, long long bias_q,
     long long bias_k, int parts_b, int parts_h) {
     constexpr int N = TILE / 8, WIDE = TILE + 1;
@@ -420,9 +421,9 @@ extern "C" __global__ void __launch_bounds__(128, 1) attention_dbias(
                     __syncthreads();
 
                     float s[1][N][4], ds[1][N][4] = {};
-                    start<false>(s, head, seen, scale, i * TILE + warp_row, j * TILE);
-                    multiply_by_rows(s, q_tile + warp_row * D, k_tile);
-                                multiply_by_rows(ds, dout_tile + warp_row * D, v_tile);
+                    start<false>(s, head, seen, i * TILE + warp_row, j * TILE);
+                    multiply_by_rows<2>(s, q_tile + warp_row * D, k_tile);
+                    multiply_by_rows<2>(ds, dout_tile + warp_row * D, v_tile);
 #pragma unroll
                     for (int half = 0; half < 2; half++) {
                         const size_t row = head.sums + i * TILE + warp_row + half * 8 + lane / 4;

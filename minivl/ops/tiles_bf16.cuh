@@ -32,11 +32,12 @@ __device__ __forceinline__ void fetch(T* tile, const T* matrix, int first, int c
 
 // product += a b^T: 16 M rows of tile a, from row 0 of `a`, against the first 8 N rows of tile b, over their D columns.
 // A lane holds, of each 16 x 8 numbers, (lane / 4, lane % 4 * 2), the one to its right, and those eight rows below.
-template <int M, int N>
+// UNROLLED steps of 16 columns are written out: fewer take fewer registers, and leave the compiler less to overlap.
+template <int UNROLLED = D / 16, int M, int N>
 __device__ __forceinline__ void multiply_by_rows(float (&product)[M][N][4], const T* a, const T* b) {
     const int lane = threadIdx.x % 32;
     const int left_place = at(lane % 16, lane / 16 * 8), right_place = at(lane / 16 * 8 + lane % 8, lane / 8 % 2 * 8);
-#pragma unroll
+#pragma unroll UNROLLED
     for (int d = 0; d < D; d += 16) {
         unsigned left[M][4];
 #pragma unroll

@@ -27,7 +27,8 @@ def wide(x):
 def example(random, dtype, B=2, H=2, Tq=70, Tk=70, D=32, bias=None):
     """q, k, v, dout and perhaps a bias, in `dtype`."""
     shapes = [(B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D), (B, H, Tq, D), *([] if bias is None else [bias])]
-    return [rounded(random.standard_normal(shape), dtype) for shape in shapes]
+    arrays = [rounded(random.standard_normal(shape), dtype) for shape in shapes]
+    return arrays[:4] + [wide(a).astype("f4") if dtype == "bfloat16" else a for a in arrays[4:]]
 
 
 def gradients(arrays, way=None, mask=None, **options):
