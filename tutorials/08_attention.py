@@ -107,8 +107,8 @@ for colour in looks:
 #
 # The dot product of two random vectors of d numbers has a standard deviation of sqrt(d). So the wider the vectors,
 # the larger the scores, and a softmax of large scores gives everything to one key. We measure that by the *entropy*
-# of the shares: log 64 = 4.16 where all of 64 keys count alike, 0 where one gets it all. And we look at what is left of
-# the derivative, the sum of p (1 - p) over the keys: a softmax that is sure does not learn.
+# of the shares: log 64 = 4.16 where all of 64 keys count alike, 0 where one gets it all. And we look at what is left
+# of the derivative, the sum of p (1 - p) over the keys: a softmax that is sure does not learn.
 
 # %%
 random = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """Pictures in tutorials: shown where there is a notebook, saved under tutorials/out/ where there is none. Pillow only.
 
 show(picture, "01_graph")      a PIL picture, or an array (H, W) or (H, W, 3)
-heat(table, ...)               a table of numbers as a picture with its numbers, 0 light and 1 dark
+heat(table, ...)               a table of numbers as a picture with its numbers, 0 white, blue above and orange below
 curves({"name": y}, ...)       lines over x
 """
 
@@ -43,7 +43,7 @@ def text(draw, place, words, size=13, anchor="la", fill=INK):
 
 
 def heat(table, rows=None, columns=None, title="", cell=44, numbers=True, top=None):
-    """A table (R, C) of numbers from 0 as a picture: the darker the more, `top` (its largest) darkest; names around."""
+    """A table (R, C) of numbers as a picture: blue above 0, orange below, `top` (the largest) darkest; names around."""
     table = np.asarray(table, float)
     R, C = table.shape
     left = 12 + max((8 * len(str(r)) for r in rows), default=0) if rows is not None else 12
@@ -51,14 +51,15 @@ def heat(table, rows=None, columns=None, title="", cell=44, numbers=True, top=No
     picture = Image.new("RGB", (left + C * cell + 12, above + R * cell + 12), PAPER)
     draw = ImageDraw.Draw(picture)
     text(draw, (left, 6), title)
-    top = table.max() if top is None else top
+    top = abs(table).max() if top is None else top
     for i in range(R):
         if rows is not None:
             text(draw, (left - 6, above + i * cell + cell / 2), str(rows[i]), anchor="rm")
         for j in range(C):
-            share = min(1.0, max(0.0, table[i, j] / top)) if top else 0.0
+            share = min(1.0, abs(table[i, j]) / top) if top else 0.0
+            full = (0, 90, 160) if table[i, j] >= 0 else (200, 85, 0)
             x, y = left + j * cell, above + i * cell
-            shade = tuple(int(255 + share * (c - 255)) for c in (0, 90, 160))
+            shade = tuple(int(255 + share * (c - 255)) for c in full)
             draw.rectangle([x, y, x + cell - 1, y + cell - 1], fill=shade, outline=GRID)
             if numbers:
                 value = f"{table[i, j]:.2f}".replace("0.", ".", 1) if abs(table[i, j]) < 1 else f"{table[i, j]:.3g}"
@@ -70,8 +71,8 @@ def heat(table, rows=None, columns=None, title="", cell=44, numbers=True, top=No
     return picture
 
 
-def curves(lines, x=None, title="", log_x=False, log_y=False, size=(560, 320)):
-    """Lines {name: y} over x as a picture, with a legend and the ends of both axes."""
+def curves(lines, x=None, title="", log_x=False, log_y=False, size=(560, 320), low=False):
+    """Lines {name: y} over x as a picture, with the ends of both axes, and a legend on the right, or low down there."""
     wide, high = size
     picture = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(picture)
@@ -95,7 +96,8 @@ def curves(lines, x=None, title="", log_x=False, log_y=False, size=(560, 320)):
         points = [place(a, b) for a, b in zip(xs, y, strict=True) if np.isfinite(b)]
         draw.line(points, fill=colour, width=2)
         i = list(ys).index(name)
-        text(draw, (right - 8, above + 6 + 16 * i), name, anchor="ra", fill=colour)
+        high_up = below - 6 - 16 * (len(ys) - i) if low else above + 6 + 16 * i
+        text(draw, (right - 8, high_up), name, anchor="ra", fill=colour)
     raw = np.concatenate(list(lines.values()))
     text(draw, (left - 4, above), f"{raw[np.isfinite(raw)].max():.2g}", anchor="ra", size=11)
     text(draw, (left - 4, below), f"{raw[np.isfinite(raw)].min():.2g}", anchor="rd", size=11)
