@@ -1,6 +1,5 @@
 // Mixture of experts: which experts a token is sent to, its place in their queues, and the way there and back.
-// The definition, and what the letters mean: moe.py. T tokens, E experts, K choices a token, S slots an expert and
-// group.
+// The definition: moe.py. Of E experts each token chooses K; an expert has S slots for the tokens of a group.
 //
 // moe_top_k, moe_gates_*   one warp takes one token. Bytes: the E logits of a token in, K experts or gates (or E
 //                          gradients) out: nothing beside the rows of C numbers below
@@ -97,8 +96,8 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // ---- queueing -------------------------------------------------------------------------------------------------------
 
-// The queue of a group: all its first choices, token by token in the given order, then all second ones. Choice of place
-// q:
+// Which choice stands at place q in the queue of a group: all first choices, token by token in the order given, then all
+// second ones.
 __device__ int in_queue(int q, int group, const int* order, int tokens, int K) {
     const int k = q / tokens, t = q % tokens;
     return (group * tokens + (order ? order[group * tokens + t] : t)) * K + k;

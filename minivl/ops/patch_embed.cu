@@ -1,11 +1,9 @@
-// Patches of pictures and tubes of clips: laid out as the rows of a matrix, and put back. The definition:
-// patch_embed.py.
+// Patches of pictures and tubes of clips, laid out as the rows of a matrix and put back. The definition: patch_embed.py.
 //
 // patches_forward   one block lays out one patch; a thread copies its numbers t, t + blockDim.x, ...
-//                   Bytes: 2 T for each number of a patch (pixel in, number out).
+//                   Bytes: 2 T for each number of a patch (pixel in, number out)
 // patches_backward  one thread finds the gradient of one place: it adds up the patches that the place lies in, first to
-//                   last, so that no two threads ever write to one pixel. Bytes: 1 T for each number of a patch, 1 T a
-//                   pixel.
+//                   last, so that no two threads ever write to one pixel. Bytes: 1 T a number of a patch, 1 T a pixel
 //
 // Both move 16 bytes at a time where every patch begins at a multiple of 16 bytes. A picture is a clip of one frame.
 // The three axes are t (frames), i (rows) and j (columns): each has a size, a kernel k, a stride s, an offset o, and a
