@@ -96,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // ---- queueing -------------------------------------------------------------------------------------------------------
 
-// Which choice stands at place q in the queue of a group: all first choices, token by token in the order given, then all
+// Which choice stands at place q in the queue of a group: all first choices, token by token as ordered, then all
 // second ones.
 __device__ int in_queue(int q, int group, const int* order, int tokens, int K) {
     const int k = q / tokens, t = q % tokens;

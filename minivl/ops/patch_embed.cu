@@ -1,4 +1,4 @@
-// Patches of pictures and tubes of clips, laid out as the rows of a matrix and put back. The definition: patch_embed.py.
+// Patches of pictures and tubes of clips, laid out as rows of a matrix and put back. The definition: patch_embed.py.
 //
 // patches_forward   one block lays out one patch; a thread copies its numbers t, t + blockDim.x, ...
 //                   Bytes: 2 T for each number of a patch (pixel in, number out)
