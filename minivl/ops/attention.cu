@@ -18,8 +18,8 @@
 // long.
 //
 // With D the head width (HEAD_WIDTH: 32, 64 or 128), for every pair that the mask allows: forward 4 D flops, backward
-// 14 D, and 4 D more for a bias. Bytes moved: a key and a value, 2 D numbers, for every N queries. Shared memory: N (D + 1)
-// numbers for each of 3 tiles (forward) or 4, and N (N + 1) for the weights.
+// 14 D, and 4 D more for a bias. Bytes moved: a key and a value, 2 D numbers, for every N queries. Shared memory:
+// N (D + 1) numbers for each of 3 tiles (forward) or 4, and N (N + 1) for the weights.
 #include "numbers.cuh"
 #include "attention.cuh"
 

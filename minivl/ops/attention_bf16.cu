@@ -12,12 +12,12 @@
 // attention_dkdv       One block holds 128 keys and values and meets all queries. It works out the transposes of S and
 //                      dS, for then they lie in the registers as the next product wants them. Nothing is added up in
 //                      global memory, so that there are no atomics: the same bits at every run.
-// attention_dbias      One block owns 64 x 64 numbers of dbias and adds up dS over what the bias is shared by, in order.
+// attention_dbias      One block owns 64 x 64 numbers of dbias and adds up dS over what shares the bias, in order.
 //
 // With D the head width (HEAD_WIDTH: 32, 64 or 128), for every pair that the mask allows: forward 4 D flops, backward
 // 14 D, and 4 D more for a bias. Bytes moved: forward 4 D a query, and 4 D a key for every 128 queries, most of these
-// from the L2 cache: 128 flops a byte. Shared memory, in tiles of 64 x D numbers (D = 32, 64, 128: 4, 8, 16 KB): forward
-// 4; dq 8, 6, 6; dkdv 8, 6, 8; dbias 4.
+// from the L2 cache: 128 flops a byte. Shared memory, in tiles of 64 x D numbers (D = 32, 64, 128: 4, 8, 16 KB):
+// forward 4; dq 8, 6, 6; dkdv 8, 6, 8; dbias 4.
 #include "numbers.cuh"
 #include "mma.cuh"
 #include "attention.cuh"
