@@ -90,6 +90,15 @@ def test_no_race_and_no_access_out_of_bounds(random, mask, dtype, way):
     check(example(random, dtype, 1, 1, 33, 33, bias=(33, 33)), dtype, way, drawn)
 
 
+@pytest.mark.slow
+@ways(*CHECK)
+@every_dtype
+@pytest.mark.parametrize("D", [32, 64, 128])
+def test_no_race_in_any_dtype_and_width(random, D, dtype, way):
+    mask = np.random.default_rng(1).random((90, 70)) < 0.5
+    check(example(random, dtype, 1, 2, 90, 70, D, bias=(2, 1, 70)), dtype, way, mask)
+
+
 @ways("seed 2")
 @every_dtype
 @pytest.mark.parametrize(("Tq", "Tk"), [(1, 1), (1, 31), (31, 1), (33, 63), (65, 33), (129, 64), (128, 200)])
