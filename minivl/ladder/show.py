@@ -1,6 +1,8 @@
 """What `minivl ladder` prints: the rungs of a ladder on the CPU or on a GPU, and the report of one kernel."""
 
+import functools
 import importlib
+import sys
 
 import numpy as np
 
@@ -8,6 +10,8 @@ from .. import kernels
 from ..array import gpu_at_hand, to_device
 from . import TOLERANCE, caster, error, ladder, names
 from .shipped import EXAMPLES
+
+ITEMSIZE = {"float32": 4, "float64": 8, "bfloat16": 2}
 
 
 def climb(name, device=None):
@@ -42,7 +46,7 @@ def _counted(table):
             worst = error(table, rung, arrays, mode="check")
         sectors, _ = _sums(counts, "global")
         passes, ideal = _sums(counts, "shared")
-        least = table.bytes(**table.cpu, itemsize=_itemsize(rung)) / 32
+        least = table.bytes(**table.cpu, itemsize=ITEMSIZE[rung.dtype]) / 32
         conflicts = f"{passes / ideal:9.2f}" if ideal else f"{'-':>9}"
         name = rung.name.removeprefix("ladder/")
         yield f"{name:<34}{rung.dtype:<10}{worst:8.0e}{sectors:10}{sectors / least:9.2f}{passes:9}{conflicts}"
@@ -56,23 +60,17 @@ def _sums(counts, space):
     return sum(count.transactions for count in those), sum(count.ideal for count in those)
 
 
-def _itemsize(rung):
-    return {"float32": 4, "float64": 8, "bfloat16": 2}[rung.dtype]
-
-
 # ---- on a GPU --------------------------------------------------------------------------------------------------------
 
 
 def _timed(table):
-    import sys
-
     cupy = sys.modules["cupy"]  # array.to_device has imported it
     bound = "TFLOP/s" if table.flops else "GB/s"
     yield f"{'rung':<34}{'dtype':<10}{'ms':>9}{bound:>10}{'of peak':>9}"
     for rung in table.rungs:
         arrays = {key: cupy.asarray(x) for key, x in _arrays(table, rung.dtype, table.gpu).items()}
         k = kernels.load(rung.name, dtype=rung.dtype)
-        yield _row(table, cupy, rung.name, rung.dtype, lambda: rung.launch(k, **arrays))  # noqa: B023
+        yield _row(table, cupy, rung.name, rung.dtype, functools.partial(rung.launch, k, **arrays))
     for dtype in dict.fromkeys(rung.dtype for rung in table.rungs):
         arrays = {key: cupy.asarray(x) for key, x in _arrays(table, dtype, table.gpu).items()}
         for name, call in _peers(table, cupy, arrays, dtype):
@@ -81,11 +79,10 @@ def _timed(table):
 
 def _row(table, cupy, name, dtype, call):
     seconds = _seconds(cupy, call)
-    itemsize = {"float32": 4, "float64": 8, "bfloat16": 2}[dtype]
     if table.flops:
         rate, peak = table.flops(**table.gpu) / seconds / 1e12, _product_rate(cupy, dtype) / 1e12
     else:
-        rate, peak = table.bytes(**table.gpu, itemsize=itemsize) / seconds / 1e9, _copy_rate(cupy) / 1e9
+        rate, peak = table.bytes(**table.gpu, itemsize=ITEMSIZE[dtype]) / seconds / 1e9, _copy_rate(cupy) / 1e9
     return f"{name.removeprefix('ladder/'):<34}{dtype:<10}{seconds * 1e3:9.3f}{rate:10.1f}{rate / peak:8.0%}"
 
 
@@ -121,6 +118,7 @@ def _seconds(cupy, call, rounds=20):
     return float(np.median(times))
 
 
+@functools.cache
 def _copy_rate(cupy):
     """Bytes a second of a large copy, reading and writing: what memory gives here."""
     x = cupy.zeros(1 << 28, cupy.float32)
@@ -128,6 +126,7 @@ def _copy_rate(cupy):
     return 2 * x.nbytes / _seconds(cupy, lambda: cupy.copyto(y, x))
 
 
+@functools.cache
 def _product_rate(cupy, dtype):
     """Operations a second of a large matrix product of the library; 16-bit numbers on tensor cores."""
     n = 8192 if dtype == "bfloat16" else 4096
