@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .. import blas
 from ..run import write_beside
 from .book import as_json, build
 from .example import find_run
@@ -19,7 +20,8 @@ def explain(model, image=None, text=None, *, run=None, versus=None, quiz=False, 
     quiz     the page asks before it shows
     """
     path = Path(out)
-    content = page(build(find_run(model, run), image, text, None if versus is None else find_run(versus)), quiz)
+    with blas.SingleThreaded():  # the products are small; threads that wait for each other would only cost
+        content = page(build(find_run(model, run), image, text, None if versus is None else find_run(versus)), quiz)
     write_beside(path, content)
     return path, len(content.encode())
 

@@ -4,6 +4,7 @@ They need Chromium, Playwright to drive it (`pip install playwright`), and for t
 """
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -201,3 +202,15 @@ def test_print_shows_the_whole_walk(opened, coca_page, coca_book):
     assert page.locator(".sheet").count() == sum(step["depth"] == 0 for step in coca_book["steps"])
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator(".sheet").count() == 0 and where(page) == "overview"
+
+
+def test_it_opens_and_says_how_soon(chromium, coca_page):
+    """Reported, not asserted: the time from the address to a page that answers keys (run it with -s)."""
+    seconds = []
+    for _ in range(6):
+        page, started = chromium.new_page(), time.perf_counter()
+        page.goto(f"file://{coca_page}")
+        page.wait_for_function("window.explain && window.explain.ready")
+        seconds.append(time.perf_counter() - started)
+        page.close()
+    print(f"\nopened in {np.median(seconds[1:]):.2f} s, median of five ({min(seconds):.2f} to {max(seconds):.2f})")
