@@ -48,7 +48,8 @@ def heat(table, rows=None, columns=None, title="", cell=44, numbers=True, top=No
     R, C = table.shape
     left = 12 + max((8 * len(str(r)) for r in rows), default=0) if rows is not None else 12
     above = 30 + (18 if columns is not None else 0)
-    picture = Image.new("RGB", (left + C * cell + 12, above + R * cell + 12), PAPER)
+    wide = left + max(C * cell, 7 * len(title)) + 12
+    picture = Image.new("RGB", (wide, above + R * cell + 12), PAPER)
     draw = ImageDraw.Draw(picture)
     text(draw, (left, 6), title)
     top = abs(table).max() if top is None else top
