@@ -1,6 +1,5 @@
 """What a reader gives, and the checks that make of anything in a file either that or a `DataError` with its place."""
 
-import math
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -34,7 +33,10 @@ def take(item, name, kind, where):
     """item[name], which must be of a kind: int, float (whole numbers too), str, list, dict."""
     value = item.get(name) if isinstance(item, dict) else None
     kinds = (int, float) if kind is float else kind
-    if not isinstance(value, kinds) or isinstance(value, bool) or kind is float and not math.isfinite(value):
+    good = isinstance(value, kinds) and not isinstance(value, bool)
+    if good and kind in (int, float):
+        good = abs(value) < 2**63  # and NaN is not
+    if not good:
         had = f"{name} is {str(value)[:60]!r}" if isinstance(item, dict) else f"{str(item)[:60]!r} is no object"
         raise DataError(f"{where}: {had}; it must have {name}, {_NAMES[kind]}", "bad record")
     return value

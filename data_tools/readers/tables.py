@@ -72,7 +72,8 @@ def _column(table, names, wanted, known, option):
     for name in [wanted.lower()] if wanted else known:
         if name in plain:
             return plain.index(name)
-    raise DataError(f"{table}: its first line has the columns {names}; name one of them with {option}", "bad file")
+    had = ", ".join(names)[:200]
+    raise DataError(f"{table}: its first line has the columns {had!r}; name one of them with {option}", "bad file")
 
 
 def _rows(reader, last, name, problems):

@@ -113,9 +113,9 @@ def from_polygons(polygons, size):
     H, W = _size(size)
     if H * W > MOST_PIXELS:
         raise DataError(f"rle: size {H} x {W}; it must be at most {MOST_PIXELS} pixels", _BAD)
+    if not isinstance(polygons, (list, tuple)) or not polygons:
+        raise DataError(f"rle: outlines {str(polygons)[:60]}; they must be a list of at least one", _BAD)
     parts = [_mask(_crossings(polygon, H, W), (H, W)) for polygon in polygons]
-    if not parts:
-        raise DataError("rle: no outline; there must be at least one", _BAD)
     return parts[0] if len(parts) == 1 else union(parts)
 
 
@@ -129,7 +129,7 @@ def _crossings(polygon, H, W):
     """The places, column by column, where an outline turns pixels over. What is turned over twice stays."""
     try:
         corners = np.asarray(polygon, np.float64).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"rle: an outline must be numbers x, y, x, y, ... ({error})", _BAD) from None
     if len(corners) < 3 or not np.isfinite(corners).all():
         raise DataError(f"rle: an outline of {len(corners)} corners; it must have 3, and all of them finite", _BAD)
@@ -182,7 +182,8 @@ class Runs:
     @classmethod
     def of(cls, masks):
         """From a list of dicts."""
-        masks = list(masks)
+        if not isinstance(masks, (list, tuple)):
+            raise DataError(f"rle: {str(masks)[:50]}; it must be a list of masks", _BAD)
         for n, mask in enumerate(masks):
             if not isinstance(mask, dict) or "size" not in mask or "counts" not in mask:
                 raise DataError(

@@ -14,6 +14,8 @@ object of the range is preferred to one outside; a detection that finds nothing 
 The groups r, c, f (rare, common, frequent) are LVIS's: Gupta et al. 2019, arXiv 1908.03195.
 """
 
+from collections.abc import Hashable, Mapping
+
 import numpy as np
 
 from minivl.data.rle import Runs
@@ -39,6 +41,9 @@ def detection_scores(truth, found, kind="bbox", *, frequency=None, max_detection
     """
     if kind not in ("bbox", "segm"):
         raise ValueError(f'kind: {kind!r}; it must be "bbox" or "segm"')
+    for name, lists in (("truth", truth), ("found", found)):
+        if not isinstance(lists, Mapping) or not all(isinstance(some, (list, tuple)) for some in lists.values()):
+            raise ValueError(f"{name}: {str(lists)[:80]}; it must be a dict of lists")
     if strangers := found.keys() - truth.keys():
         raise ValueError(f"found: picture {min(map(str, strangers))} is none of truth's")
     most = sorted(max_detections)
@@ -60,39 +65,62 @@ def frequency_groups(images):
 def _table(truth, found, kind):
     """Objects and detections as dicts of arrays with one entry each, in the order of the pictures; the categories."""
     order = {image: n for n, image in enumerate(sorted(truth, key=lambda image: (isinstance(image, str), image)))}
-    categories = list(dict.fromkeys(o["category_id"] for image in order for o in truth[image]))
+    lists = {"truth": truth, "found": found}
+    pairs = {
+        name: [(order[i], _thing(name, o)) for i in order for o in some.get(i, ())] for name, some in lists.items()
+    }
+    categories = list(dict.fromkeys(o["category_id"] for _, o in pairs["truth"]))
     number = {category: n for n, category in enumerate(categories)}
     tables = []
-    for name, lists in (("truth", truth), ("found", found)):
-        things = [(order[i], o) for i in order for o in lists.get(i, ()) if o["category_id"] in number]
+    for name, things in pairs.items():
+        things = [(i, o) for i, o in things if o["category_id"] in number]
         own = [o for _, o in things]
         table = {"image": np.array([i for i, _ in things], np.int64)}
         table["category"] = np.array([number[o["category_id"]] for o in own], np.int64)
         table |= _shapes(name, own, kind)
         if name == "truth":
-            table["area"] = np.array([o.get("area", a) for o, a in zip(own, table["area"], strict=True)], np.float64)
+            given = [o.get("area", area) for o, area in zip(own, table["area"], strict=True)]
+            table["area"] = _numbers(name, "area", own, given, ())
             table["crowd"] = np.array([bool(o.get("iscrowd")) for o in own], bool)
         else:
-            table["score"] = np.array([o["score"] for o in own], np.float64)
-        for column, values in table.items():
-            if column != "mask" and not np.isfinite(values).all():
-                raise ValueError(f"{name}: {column} of {own[np.argwhere(~np.isfinite(values))[0][0]]} is not finite")
+            table["score"] = _numbers(name, "score", own, [o.get("score") for o in own], ())
         tables.append(table)
     return *tables, categories
 
 
+def _thing(name, thing):
+    if not isinstance(thing, dict) or not isinstance(thing.get("category_id"), Hashable):
+        raise ValueError(f"{name}: {str(thing)[:80]}; it must be a dict with category_id, a number or a text")
+    if thing.get("category_id") is None:
+        raise ValueError(f"{name}: {str(thing)[:80]}; it has no category_id")
+    return thing
+
+
+def _numbers(name, field, own, values, shape):
+    """(N, *shape) float64, all finite."""
+    for o, value in zip(own, values, strict=True):
+        try:
+            array = np.asarray(value, np.float64)
+            good = array.shape == shape and np.isfinite(array).all()
+        except (TypeError, ValueError, OverflowError):
+            good = False
+        if not good:
+            wanted = "[x, y, width, height]" if shape else "a number"
+            raise ValueError(f"{name}: {str(o)[:80]}; its {field} must be {wanted}, and finite")
+    return np.array(values, np.float64).reshape(-1, *shape)
+
+
 def _shapes(name, own, kind):
     """{"box" (N, 4), "area" (N,)}, and "mask" (Runs)."""
-    field = {"bbox": "bbox", "segm": "segmentation"}[kind]
+    if kind == "bbox":
+        box = _numbers(name, "bbox", own, [o.get("bbox") for o in own], (4,))
+        return {"box": box, "area": box[:, 2] * box[:, 3]}
     for o in own:
-        if field not in o or (kind == "segm" and not isinstance(o[field], dict)):
-            wanted = "[x, y, width, height]" if kind == "bbox" else "a mask; outlines become one by rle.from_polygons"
-            raise ValueError(f"{name}: {str(o)[:80]}; its {field} must be {wanted}")
-    if kind == "segm":
-        masks = Runs.of([o["segmentation"] for o in own])
-        return {"mask": masks, "box": masks.boxes(), "area": masks.areas()}
-    box = np.array([o["bbox"] for o in own], np.float64).reshape(-1, 4)
-    return {"box": box, "area": box[:, 2] * box[:, 3]}
+        if not isinstance(o.get("segmentation"), dict):
+            wanted = "a mask; outlines become one by rle.from_polygons"
+            raise ValueError(f"{name}: {str(o)[:80]}; its segmentation must be {wanted}")
+    masks = Runs.of([o["segmentation"] for o in own])
+    return {"mask": masks, "box": masks.boxes(), "area": masks.areas()}
 
 
 def _sorted_and_cut(detections, most):

@@ -178,12 +178,16 @@ def test_groups_by_frequency():
         ({0: objects((0, 0, 1, 1))}, {}, "keypoints", "kind"),
         ({0: objects((0, 0, 1, 1))}, {}, "segm", "segmentation must be a mask"),
         ({0: objects((0, 0, 1, 1))}, {0: [{"category_id": 1, "score": 1}]}, "bbox", "found: .* bbox must be"),
-        ({0: objects((0, 0, np.nan, 1))}, {}, "bbox", "box of .* not finite"),
+        ({0: [{"bbox": [0, 0, 1, 1]}]}, {}, "bbox", "truth: .* category_id"),
+        ({0: ["object"]}, {}, "bbox", "truth: object; it must be a dict"),
+        ({0: [{"category_id": [1], "bbox": [0, 0, 1, 1]}]}, {}, "bbox", "category_id"),
+        ({0: objects((0, 0, 1, 1), area="large")}, {}, "bbox", "area must be a number"),
+        ({0: objects((0, 0, np.nan, 1))}, {}, "bbox", "bbox must be .* finite"),
         (
             {0: objects((0, 0, 1, 1))},
             {0: [{**objects((0, 0, 1, 1))[0], "score": np.nan}]},
             "bbox",
-            "score .* not finite",
+            "score must be .* finite",
         ),
     ],
 )
