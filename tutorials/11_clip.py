@@ -30,7 +30,7 @@ from minivl.tokenizers import ByteLevelBPE
 # Drawn scenes have one great merit: we know what is in them. Each comes with several captions; every epoch picks one.
 
 # %%
-source = open_source("scenes:2000", seed=0)
+source = open_source("scenes:100" if FAST else "scenes:2000", seed=0)
 captions = [caption for example in source.examples() for caption in example.captions]
 tokenizer = ByteLevelBPE.train(captions, 300)
 print(captions[0], "->", tokenizer([captions[0]], 32)[0][0])
