@@ -8,7 +8,10 @@ from .book import as_json, build
 from .example import find_run
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("data.js", "draw.js", "sums.js", "views.js", "attention.js", "overview.js", "quiz.js", "walk.js")
+SCRIPTS = (
+    "data.js", "draw.js", "sums.js", "cards.js", "firsts.js", "masks.js", "losses.js", "attention.js", "within.js",
+    "overview.js", "back.js", "after.js", "quiz.js", "walk.js", "controls.js", "render.js", "keys.js",
+)  # fmt: skip
 
 
 def explain(model, image=None, text=None, *, run=None, versus=None, quiz=False, out="explain.html"):
@@ -33,7 +36,7 @@ def page(books, quiz=False):
         "title": f"minivl explain: {title}",
         "style": _read("page.css"),
         "book": as_json({"books": books, "quiz": bool(quiz)}),
-        "script": "(() => {\n'use strict';\n" + "\n".join(_read(name) for name in SCRIPTS) + "\n})();",
+        "script": "(() => {\n'use strict';\n" + "\n".join(map(_script, SCRIPTS)) + "\n})();",
     }
     return _filled(_read("page.html"), parts)
 
@@ -45,6 +48,11 @@ def _filled(text, parts):
         before, text = text.split("{{" + name + "}}", 1)
         pieces += [before, value]
     return "".join([*pieces, text])
+
+
+def _script(name):
+    """A script without its indentation, a tenth of the page that nobody reads there."""
+    return "\n".join(line.strip() for line in _read(name).split("\n"))
 
 
 def _read(name):
