@@ -518,7 +518,7 @@ def _lines(result, before=""):
             yield from _lines(value, f"{before}{name} ")
         elif isinstance(value, float):
             yield f"{before}{name}: {value:.4f}"
-        elif not isinstance(value, list):
+        elif value is not None and not isinstance(value, list):
             yield f"{before}{name}: {value}"
 
 

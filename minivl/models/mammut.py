@@ -25,7 +25,7 @@ same ViT once, as sparse patches and tubes, and not frame by frame.
   tau                 exp(-log_scale): the logarithm of 1/tau is learned; tau itself starts at 1, in small presets
                       at 0.1, for a thousand steps are too few to come down from there
   gamma               Config.gamma of the focal loss; the paper gives none, 1 is that of the authors' RO-ViT
-  weighted connection video_gate: a sigmoid of it weighs a token's fixed place against its learned one
+  weighted connection video.gate: a sigmoid of it weighs a token's fixed place against its learned one
 
   where we differ     what we do, and why
   focal loss          judges every pair by itself, so that L_I2T = L_T2I; their sum, as printed, is twice either.
