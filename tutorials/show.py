@@ -84,12 +84,12 @@ def curves(lines, x=None, title="", log_x=False, log_y=False, size=(560, 320), l
     xs = scale_x(x)
     ys = {name: scale_y(np.maximum(y, 1e-300) if log_y else y) for name, y in lines.items()}
     every = np.concatenate([y[np.isfinite(y)] for y in ys.values()])
-    low, span = every.min(), max(np.ptp(every), 1e-12)
+    least, span = every.min(), max(np.ptp(every), 1e-12)
     left, right, above, below = 60, wide - 20, 34, high - 34
     draw.rectangle([left, above, right, below], outline=GRID)
 
     def place(a, b):
-        return left + (a - xs.min()) / max(np.ptp(xs), 1e-12) * (right - left), below - (b - low) / span * (
+        return left + (a - xs.min()) / max(np.ptp(xs), 1e-12) * (right - left), below - (b - least) / span * (
             below - above
         )
 
