@@ -54,7 +54,7 @@ def card(scene, side=190):
     """A scene with the first of its captions below."""
     picture = Image.new("RGB", (side, side + 24), "white")
     picture.paste(scenes.draw(scene, side), (0, 0))
-    text(ImageDraw.Draw(picture), (0, side + 6), scenes.captions(scene)[0], size=12)
+    text(ImageDraw.Draw(picture), (0, side + 6), scenes.captions(scene)[0], size=11)
     return picture
 
 
