@@ -93,6 +93,11 @@ class Sheet:
             if file.endswith(".py"):
                 importlib.import_module(file.removesuffix(".py").replace("/", "."))
 
+    @property
+    def allowed(self):
+        """What the worker would deny this sheet's scenarios, as "ctypes." for those that run compiled code."""
+        return tuple(getattr(self.module, "ALLOWED", ()))
+
     def prepare(self):
         """What has to be done before a student's code may run without files and processes: kernels are compiled."""
         getattr(self.module, "prepare", lambda: None)()

@@ -11,6 +11,10 @@ extern "C" __global__ void softmax(const T* x, T* y, int rows, int C) {
     if (row >= rows) return;
     x += (size_t)row * C;
     y += (size_t)row * C;
+    // minivl:exercise ex11.b points=5 "online softmax: largest and sum in one loop"
+    // minivl:hint where a larger number comes, the sum so far is scaled by exp(old largest - new)
+    // minivl:hint begin with a finite smallest number: inf - inf is no number
+    // minivl:hint at the end: the largest of all lanes, each sum scaled to it, and then added up
     A largest = -3.4e38f, sum = 0;  // finite, so that a lane without a number does not compute inf - inf
     for (int i = lane(); i < C; i += 32) {
         const A larger = max(largest, x[i]);
@@ -20,4 +24,5 @@ extern "C" __global__ void softmax(const T* x, T* y, int rows, int C) {
     const A top = warp_max(largest);
     sum = warp_sum(sum * __expf(largest - top));
     for (int i = lane(); i < C; i += 32) y[i] = __expf(x[i] - top) / sum;
+    // minivl:end
 }

@@ -48,8 +48,12 @@ def contrastive(image, text, log_scale, same=None):
         return z
 
     def log_sum(z):
+        # minivl:exercise ex08.a points=2 "log sum exp of every row"
+        # minivl:hint take the largest of each row out, and add it again outside of the logarithm
+        # minivl:hint keep the last axis: (rows, 1)
         top = z.max(-1, keepdims=True)
         return top + xp.log(xp.exp(z - top).sum(-1, keepdims=True))
+        # minivl:end
 
     by_row, diagonal = xp.empty((2, B), image.dtype)
     top, total = xp.full(B, lowest), xp.zeros(B, image.dtype)  # of the columns, over the rows so far
@@ -58,9 +62,13 @@ def contrastive(image, text, log_scale, same=None):
         if B * B <= _KEPT:
             kept[rows.start] = z
         diagonal[rows], by_row[rows] = z[place[: len(z)], place[rows]], rowwise(log_sum, z)[:, 0]
+        # minivl:exercise ex08.b points=4 "log sum exp of the columns, a few rows at a time"
+        # minivl:hint `top` (B,) and `total` (B,): largest of each column so far, and the sum of exp(z - top)
+        # minivl:hint where the largest grows, the sum so far is scaled down by exp(before - top)
         before, top = top, xp.maximum(top, z.max(0))
         total *= xp.exp(before - top)
         total += rowwise(lambda z, top=top: xp.exp(z - top).sum(0), z, sums=1)
+        # minivl:end
     by_column = top + xp.log(total)
     loss = (by_row + by_column - 2 * diagonal).sum() / (2 * max(1, B))
 
@@ -68,9 +76,14 @@ def contrastive(image, text, log_scale, same=None):
         dimage, dscaled = xp.empty_like(image), xp.zeros_like(text)
         for rows in steps:
             z = kept.pop(rows.start) if kept else similarities(rows)
+            # minivl:exercise ex08.c points=4 "the derivative by the similarities"
+            # minivl:hint p_ij + q_ij - 2 [i = j], over 2B: softmax along rows and along columns, less the truth
+            # minivl:hint z - by_row is log p, z - by_column is log q; these rows stand at place[rows] of the columns
+            # minivl:hint rows of p are by_row[rows, None]; do not forget d
             p = rowwise(lambda z, log: xp.exp(z - log) + xp.exp(z - by_column), z, by_row[rows, None])
             p[place[: len(p)], place[rows]] -= 2
             p *= d / (2 * B)
+            # minivl:end
             dimage[rows] = array.matmul(p, scaled)
             dscaled += array.matmul(p.T, image[rows])
         return dimage, dscaled * scale, (dscaled * scaled).sum().reshape(log_scale.shape), None

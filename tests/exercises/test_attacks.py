@@ -202,3 +202,27 @@ def test_messages_of_another_kind_are_no_answers(tmp_path):
     file.seek(0)
     header, arrays = worker.receive(file)
     assert header["call"] == "f" and arrays[0].tolist() == [0, 1, 2] and arrays[1] == "word"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'system("true");',
+        "std::abort();",
+        'asm("nop");',
+        '#include "/etc/passwd"',
+        "int (*f)() = 0; f();",
+        "((void (*)())0)();",
+        "kill(1, 9);",
+        "} extern int x; {",
+        'fopen("score", "w");',
+    ],
+)
+def test_lines_of_cuda_call_no_function_of_the_system(line):
+    """They are compiled and run as they stand, so that what they may name is a list."""
+    text = (PACKAGE.parent / "minivl/ladder/softmax_3_warp.cu").read_text()
+    answer = cut.skeleton(text, "ex11").replace("// begin ex11.a\n", f"// begin ex11.a\n{line}\n")
+    _, found = cut.transplant(text, answer, "ex11", "softmax_3_warp.cu")
+    assert found["ex11.a"], line
+    _, found = cut.transplant(text, answer.replace(line, "A sum = warp_sum(x[0]);"), "ex11", "softmax_3_warp.cu")
+    assert found["ex11.a"] == []
