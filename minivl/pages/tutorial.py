@@ -8,6 +8,7 @@ import re
 from . import highlight
 from .prose import markdown
 
+_ONLY_A_DOCSTRING = re.compile(r'\s*(?:r?"""(?:(?!""").)*"""\s*)?', re.DOTALL)
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 
 
@@ -17,7 +18,7 @@ def cells(source):
     ends = [mark.start() for mark in marks[1:]] + [len(source)]
     found = []
     head = source[: marks[0].start()] if marks else source
-    if head.strip():
+    if not _ONLY_A_DOCSTRING.fullmatch(head):  # for whoever opens the file; a page has its title
         found.append(("code", head.strip("\n"), 1))
     for mark, end in zip(marks, ends, strict=True):
         text = source[mark.end() : end].strip("\n")

@@ -233,14 +233,13 @@ function versusView() {
               width: m.keys.length,
               colour: () => shareColour(2.5),
               forbidden: (x, y) => !array(`mask/${i}`, lastTime()).data[x * m.keys.length + y],
-              most: 230,
+              most: 330,
               label: `mask ${i + 1} of ${book().about.model}`,
             }),
             el(
               'figcaption',
               {},
-              m.parts
-                .filter(p => p.whole || m.parts.length > 1)
+              (m.parts.some(p => p.whole) ? m.parts.filter(p => p.whole).slice(-1) : m.parts)
                 .map(p => p.name.replaceAll('_', ' '))
                 .join(' and '),
             ),

@@ -7,9 +7,8 @@ const score = { right: 0, asked: 0 };
 function questionOf(s) {
   if (s.kind === 'mask') {
     const m = book().masks[s.mask],
-      i = chosen('query', m.queries),
-      j = Math.min(m.keys.length - 1, i + 1),
-      whole = array(`mask/${s.mask}`, lastTime());
+      whole = array(`mask/${s.mask}`, lastTime()),
+      [i, j] = pairOf(m, whole);
     return {
       ask: `May “${nameOf(m.queries[i])}” look at “${nameOf(m.keys[j])}”?`,
       options: ['yes', 'no'],
