@@ -163,11 +163,11 @@ def table(ablation, result, measures):
     """The lines of an ablation: a row for each variant, then the claims and what became of them."""
     width = max(len(label) for label in ablation.variants) + 2
     yield f"\n{ablation.name}: {ablation.asks}   ({result['seeds']} seed{'s' * (result['seeds'] > 1)})"
-    yield "".join(["", " " * width, *(f"{m:>20}" for m in measures), f"{'parameters':>12}{'seconds':>9}   the paper"])
+    yield "".join(["", " " * width, *(f"{m:>24}" for m in measures), f"{'parameters':>12}{'seconds':>9}   the paper"])
     for label, row in result["rows"].items():
         cells = (f"{row[m]['mean']:.3f} +- {row[m]['spread']:.3f}" for m in measures)
         size = f"{row['parameters']:>12,}{row['seconds']:>9.0f}   {ablation.paper.get(label, '')}"
-        yield f"{label:<{width}}" + "".join(f"{cell:>20}" for cell in cells) + size
+        yield f"{label:<{width}}" + "".join(f"{cell:>24}" for cell in cells) + size
     for v in result["verdicts"]:
         beyond = f" - {-v['margin']:g}" if v["margin"] < 0 else ""
         noise = "" if v["noise"] is None else f" +- {v['noise']:.3f}"
