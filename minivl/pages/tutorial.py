@@ -23,7 +23,7 @@ def cells(source):
     for mark, end in zip(marks, ends, strict=True):
         text = source[mark.end() : end].strip("\n")
         line = source.count("\n", 0, mark.end()) + 2
-        if "[markdown]" in mark[1]:
+        if "[markdown]" in mark[1] or "[slide]" in mark[1]:
             lines = [re.sub(r"^# ?", "", one) for one in text.split("\n")]
             found.append(("markdown", "\n".join(lines), line))
         elif text.strip():
