@@ -125,3 +125,25 @@ def test_the_costs_of_the_runner_are_found(mode):
     found = runner.costs(mode, threads=256, times=4, rounds=1)
     assert [unit for _, _, unit in found] == ["us", "ns", "ns", "ns", "ns"]
     assert all(np.isfinite(number) for _, number, _ in found)
+
+
+def test_the_loader_is_timed_and_gives_batches(capsys, monkeypatch):
+    import loader
+
+    monkeypatch.setattr(loader, "installed", lambda: False)  # with PyTorch: the peer test below
+    monkeypatch.setattr(loader, "CASES", loader.CASES[2:3])
+    loader.main(["--quick"])
+    [[head, rule, row]] = tables(capsys.readouterr().out)
+    assert len(head) == len(rule) == len(row) == 2 and float(row[1].replace(",", "")) > 0
+
+
+@pytest.mark.peer
+def test_both_loaders_give_each_picture_as_often(tmp_path):
+    pytest.importorskip("torch")
+    import loader
+
+    loader.write(tmp_path, "PNG", (16, 16), 32)
+    for one in (loader.ours, loader.theirs):
+        rows = one(tmp_path, 16, 8, 32)
+        assert [next(rows) for _ in range(12)] == [8] * 12
+        rows.close()
