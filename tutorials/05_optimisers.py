@@ -93,7 +93,7 @@ show(beside(*pictures, gap=8), "05_plain")
 #     m = b1 m + (1 - b1) g          s = b2 s + (1 - b2) g^2          x = x - lr m' / (sqrt(s') + eps)
 #
 # m and s start at 0 and are too small at first; `'` divides by 1 - b^t to make up for that. Without it the first step
-# would be (1 - b1) / sqrt(1 - b2) of what it should be: with the usual 0.9 and 0.999, three times too long.
+# would be (1 - b1) / sqrt(1 - b2) times as long: with the usual 0.9 and 0.999, three times.
 
 # %%
 rivals = {
@@ -157,32 +157,32 @@ show(landscape(falls, cliff, wide=6, high=2.2, title="A wall"), "05_cliff")
 # ## Warm-up
 #
 # Adam divides by a size that it has seen. After *one* gradient it knows one number, and s' is exactly g²: the first
-# step is lr in each direction, however small or accidental the gradient was. With a noisy gradient the first steps
-# are long steps in random directions. So the rate begins at 0 and rises while the means fill, and later falls again,
-# to settle: `warmup_cosine`. We measure how far the first ten steps carry a point that already *is* at the bottom.
+# step is lr long, however accidental the gradient was. Later m averages the accidents away, and steps get shorter.
+# So the first steps are the longest, and the least considered. Warm-up lets the rate rise from 0 while the means
+# fill; later it falls again, to settle: `warmup_cosine`. Here are 500 numbers whose gradients are nothing but noise.
+# How long are their steps?
 
 # %%
 TOTAL = 200
-rate = np.array([warmup_cosine(step, peak=0.3, warmup=20, total=TOTAL) for step in range(TOTAL)])
-show(curves({"learning rate": rate}, title="Warm-up, then a cosine", size=(430, 240)), "05_warmup")
+rate = [warmup_cosine(step, peak=0.3, warmup=20, total=TOTAL) for step in range(TOTAL)]
 
 
-def stray(schedule, trials=40):
-    """How far from the bottom ten steps lead, with gradients that are noise around it."""
-    far = []
-    for seed in range(trials):
-        random = np.random.default_rng(seed)
-
-        def noisy(x, random=random):
-            return (x * x).sum() * 0.01 + (x * random.standard_normal(2)).sum()
-
-        path = descend(adam, 10, noisy, np.zeros(2), rate=schedule)
-        far.append(np.abs(path).max())
-    return np.mean(far)
+def steps_of_noise(schedule):
+    """The mean length of AdamW's steps, one after another, as a part of the peak rate, when gradients are noise."""
+    random, x = np.random.default_rng(0), Tensor(np.zeros(500), requires_grad=True)
+    optimizer, lengths = adam([x]), []
+    for optimizer.lr in schedule:
+        before, x.grad = x.numpy().copy(), random.standard_normal(500)
+        optimizer.step()
+        lengths.append(np.abs(x.numpy() - before).mean() / 0.3)
+    return lengths
 
 
-strayed = {"with": stray(lambda step: rate[step]), "without": stray(lambda step: 0.3)}
-print(f"ten steps of noise lead {strayed['with']:.2f} away with warm-up, {strayed['without']:.2f} without")
+noise = {"constant rate": steps_of_noise([0.3] * TOTAL), "warm-up, cosine": steps_of_noise(rate)}
+left = curves({"learning rate": rate}, title="Warm-up, then a cosine", size=(430, 280))
+show(beside(left, curves(noise, title="Length of a step made of noise", size=(430, 280))), "05_warmup")
+for name, lengths in noise.items():
+    print(f"{name:<16} steps 1, 20, 200, of the peak rate: {lengths[0]:.2f}, {lengths[19]:.2f}, {lengths[199]:.2f}")
 
 # %% [markdown]
 # ## Weight decay, and the W
@@ -206,8 +206,8 @@ print("after 200 steps of decay:", weights.numpy().round(2), "of 3; by decay alo
 #    What is the best that momentum can do?
 # 2. Turn the valley by 45 degrees (x0 + x1 in place of x0, x0 - x1 in place of x1). Who does not notice, and who
 #    does? What does Adam assume about the axes?
-# 3. Write Adam in ten lines of NumPy, with the two corrections, and compare with `minivl.optim.AdamW` to the last bit
-#    (minivl/optim.py, `adamw`). Then leave out the corrections, and draw the first twenty steps.
+# 3. Write Adam in ten lines of NumPy, with the two corrections, and compare with `minivl.optim.AdamW` to twelve
+#    digits (minivl/optim.py, `adamw`). Then leave out the corrections, and draw the first twenty steps.
 
 # %%
 
@@ -217,5 +217,6 @@ assert losses["momentum"][60] < 0.1 * losses["SGD"][60]
 assert np.allclose(np.abs(rivals["AdamW"][1] - START), 0.3, atol=1e-6)  # lr each way
 assert apart < 1e-5 and gone > 1e6
 assert np.abs(falls["no clipping"][1]).max() > 100 and np.abs(falls["clipped"]).max() < 5
-assert strayed["with"] < 0.5 * strayed["without"]
+assert noise["constant rate"][0] > 0.99 > 0.35 > noise["constant rate"][-1]  # the first steps are the longest
+assert max(noise["warm-up, cosine"]) < 0.35
 assert np.allclose(weights.numpy()[0], weights.numpy()[1], atol=1e-4)

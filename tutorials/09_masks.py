@@ -220,6 +220,13 @@ print("a query that sees nothing gets", nothing.numpy().ravel()[:4])
 
 for name, (_, _, mask) in ATLAS.items():
     assert ((measured[name] != 0) == mask).all(), name  # a gradient exactly where the mask allows, and 0.0 elsewhere
+sees = {name: table != 0 for name, table in measured.items()}  # and the masks are what the text above says they are
+assert np.array_equal(sees["CLIP, text"], np.tri(5)) and np.array_equal(sees["MaMMUT B, caption"], np.tri(5))
+assert sees["CoCa, text with [CLS]"][-1].tolist() == [True, True, True, False, False, True]
+assert not sees["CoCa, text with [CLS]"][:-1, 3:].any() and not sees["CoCa, decoder"][:, 3:].any()
+assert sees["MaMMUT A, contrast"][:, :3].all() and not sees["MaMMUT A, contrast"][:, 3:].any()
+assert sees["SimVLM, M6, BEiT-3"][:, :4].all() and np.array_equal(sees["SimVLM, M6, BEiT-3"][4:, 4:], np.tri(3))
+assert not sees["SimVLM, M6, BEiT-3"][:4, 4:].any()
 assert all(((table != 0) == seen).all() for table, seen in zip(deep, through, strict=True))
 assert ((reach_of_stack(2, masks.prefix(2, 3)) != 0) == masks.prefix(2, 3)).all()  # a prefix stays one, however deep
 assert min(honest) > 0.95 * np.log(8) and cheating[-1] < 0.3 * np.log(8)  # all but 1/6 is copied
