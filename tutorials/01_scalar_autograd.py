@@ -20,7 +20,7 @@ from show import show, text
 
 from minivl import Tensor
 
-# %% [markdown]
+# %% [slide]
 # ## A number that remembers where it came from
 #
 # A `Number` has a value, the numbers that it was computed from, and for each of these the *local* derivative: how

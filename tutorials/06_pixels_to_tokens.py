@@ -98,7 +98,7 @@ for side, p in ((32, 8), (64, 8), (224, 32), (224, 16), (224, 14), (336, 14)):
     n = (side // p) ** 2
     print(f"{side:>3} pixels in patches of {p:>2}: {n:>4} tokens, {n * n:>7} scores a head")
 
-# %% [markdown]
+# %% [slide]
 # ## Where
 #
 # So each token gets a *position*, a vector that is added to it. It may be learned, or be made of waves: sines and

@@ -20,7 +20,7 @@ from show import FAST, GRID, PAPER, beside, curves, show, stacked, text
 from minivl import Tensor, masks, nn, ops
 from minivl.optim import AdamW
 
-# %% [markdown]
+# %% [slide]
 # ## One table
 #
 # A mask is an array of booleans: a row for each token that asks (the *query*), a column for each that is asked (the

@@ -55,7 +55,7 @@ model = CLIP(config, np.random.default_rng(0))
 model.tokenizer = tokenizer
 print(f"{model.num_parameters():,} numbers to learn; the published ViT-B/32 has 151,277,313")
 
-# %% [markdown]
+# %% [slide]
 # ## The loss, by hand
 #
 # `logits[i, j]` is the cosine of picture i and text j, times a learned scale. Row i is a classification: which of the B
@@ -133,7 +133,7 @@ found = [names[i] for i in scores.argmax(1)]
 hits = np.mean([name in e.info["labels"] for name, e in zip(found, examples, strict=True)])
 print(f"zero-shot: {hits:.2f} of the pictures show what was found; classes: {len(names)}")
 
-# %% [markdown]
+# %% [slide]
 # ## Why a temperature
 #
 # Cosines lie between -1 and 1. Without a scale the best softmax over 64 texts would give the right one a share of
