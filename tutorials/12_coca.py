@@ -109,8 +109,8 @@ apart = float(np.abs(kept - out["logits"].numpy()).max())
 print(f"logits with [CLS] in the sequence and without: at most {apart:.1e} apart")
 
 # %% [markdown]
-# The losses do not share a path, either. The captioning loss has no derivative for [CLS] and the contrastive pooler;
-# the contrastive loss none for the upper half.
+# Which weights does each loss move? Both move what lies below the cut; above it only the captions do, and [CLS] and the
+# contrastive pooler are for comparing alone.
 
 # %%
 
