@@ -101,8 +101,8 @@ show(beside(curves({"loss": losses}, title="InfoNCE"), curves({"scale": scales},
 # %% [markdown]
 # ## What it learned: a diagonal
 #
-# Eight scenes that it never saw, and a caption for each. The darker, the closer. What is wrong is seldom absurd: it is
-# the right shape in the wrong colour, or left for right.
+# Eight scenes that it never saw (columns), and a caption for each (rows). The darker, the closer. What is wrong is
+# seldom absurd: it is the right shape in the wrong colour, or left for right.
 
 # %%
 unseen = open_source("scenes:8", "val", seed=3, distinct=True)
@@ -113,7 +113,7 @@ texts = [e.captions[0] for e in examples]
 with no_grad():
     images, words = model.encode_image(pictures).numpy(), model.encode_text(texts).numpy()
 similar = images @ words.T
-show(heat(similar.clip(0), columns=[str(i) for i in range(8)], rows=texts, title="cosines"), "11_similarity")
+show(heat(similar.T.clip(0), columns=[str(i) for i in range(8)], rows=texts, title="cosines"), "11_similarity")
 right = (similar.argmax(1) == np.arange(8)).mean()
 print(f"picture finds its text: {right:.2f}, chance {1 / 8:.2f}")
 
