@@ -27,8 +27,9 @@ from minivl.data import scenes
 # %% [markdown]
 # ## What this machine offers
 #
-# The same as `minivl doctor` prints. Only Python and NumPy are needed. No GPU? Every tutorial runs without one, and
-# so does every test: CUDA kernels are run on the CPU, a fiber for each thread, if there is a C++ compiler.
+# The same as `minivl doctor` prints. What it calls "not installed" no tutorial needs: `pip install -e .` has brought
+# all that they use. No GPU? Every tutorial runs without one, and so does every test: CUDA kernels are run on the CPU,
+# a fiber (a thread that yields by itself) for each thread, if there is a C++ compiler.
 
 # %%
 print(doctor.report())

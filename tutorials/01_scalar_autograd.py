@@ -90,8 +90,10 @@ def drawn(y):
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
     for n in nodes:
-        for s in n.sources:
-            draw.line([place[s], place[n]], fill="#9a9a9a", width=2)
+        for i, s in enumerate(n.sources):
+            (a, b), (c, d) = place[s], place[n]
+            apart = 10 * (n.sources[:i].count(s) - (n.sources.count(s) - 1) / 2)  # used twice: two lines
+            draw.line([a, b + apart, c, d + apart], fill="#9a9a9a", width=2)
     for n in nodes:
         (a, b) = place[n]
         draw.ellipse([a - 22, b - 22, a + 22, b + 22], fill="#e8f1f8", outline="#0072b2", width=2)
@@ -104,14 +106,16 @@ def drawn(y):
 show(drawn(y), "01_graph")
 
 # %% [markdown]
-# Above each node its value, below it its gradient. Follow `x`: three edges leave it, and its gradient is the sum of
-# what comes back along them. That `+=` is the line that is forgotten most often.
+# Above each node its value, below it its gradient. Follow `x`: three edges leave it (two of them to the first `*`, for
+# it is both factors of x·x), and its gradient is the sum of what comes back along them: 3 + 3 + 4.48. That `+=` is
+# the line that is forgotten most often.
 #
 # ## Why the order matters
 #
 # `backward` goes from the youngest node to the oldest. A node must not pass its gradient on before all of it has
 # arrived, and since a result is always younger than what it was computed from, "youngest first" is enough: no
-# sorting of graphs, no recursion. Here is what happens otherwise.
+# sorting of graphs, no recursion. Here is what happens otherwise. (The gradients are set back to 0 first, since a
+# second `backward` adds to what the first has left. In PyTorch that is what `zero_grad` is for.)
 
 
 # %%
@@ -129,6 +133,8 @@ wrong = x.grad
 print(f"oldest first: dy/dx = {wrong:.4f}, which is nothing at all")
 
 # %% [markdown]
+# `x` was dealt with first, `y` last: each node passed on the 0 that it had, before anything had come to it.
+#
 # ## The same in minivl
 #
 # `minivl.Tensor` does this with arrays for numbers, and with derivatives that are functions rather than slopes. The
@@ -159,7 +165,8 @@ z.backward()
 # 1. Give `Number` a division and a logarithm. Check them against a difference of two evaluations.
 # 2. Replace `+=` by `=` in `backward`. Which of the gradients above are still right, and why just these?
 # 3. Count how often each node is visited in `y = x; y = y + y` thirty times over. How often would a walk along every
-#    path visit it? Then write the loop of minivl itself: `minivl exercise get ex01 my-ex01`.
+#    path visit it? Then write the loop of minivl itself: `minivl exercise get ex01 my-ex01`, parts a and c. (Part b
+#    is tutorial 03.)
 
 # %%
 

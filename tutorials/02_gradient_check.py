@@ -76,13 +76,17 @@ show(
 #
 # One wrong entry of the gradient shows, since every entry is weighed by a number of its own. `gradcheck` does this
 # along three directions, and only if one of them fails does it look for the place, by halving.
+#
+# That is for an f whose result is one number. If it is an array, `gradcheck` makes one number of it, the sum of
+# the outputs times random weights u. So what it reports are slopes of that sum.
 
 # %%
 random = np.random.default_rng(0)
-block = nn.Block(8, 2, 16, random)
+block = nn.Block(8, 2, 16, random)  # width 8, 2 heads, 16 numbers in the hidden layer: tutorial 10 takes it apart
 for p in block.parameters():
     p.data = p.data.astype(np.float64)
 tokens = random.standard_normal((2, 5, 8))
+# The parameters are arguments so that they are moved too; the block finds them by itself, hence `*_`.
 print("a whole transformer block:", gradcheck(lambda x, *_: block(x), tokens, *block.parameters()))
 print("numbers checked:", tokens.size + block.num_parameters())
 
@@ -163,8 +167,8 @@ show(beside(*(heat(t, title=name, cell=40, top=np.abs(naive).max()) for name, t 
 # %% [markdown]
 # ## Kinks
 #
-# `relu` has a corner at 0. There is no derivative there; an engine says 0 or 1 by convention, a central difference
-# says 0.5, and neither is wrong. The same happens if eps steps *across* a corner nearby.
+# `relu` has a corner at 0. There is no derivative there; an engine says 0 or 1 by convention, a step to both sides (a
+# *central difference*) says 0.5, and neither is wrong. The same happens if eps steps *across* a corner nearby.
 
 # %%
 corner = Tensor(np.zeros(1), requires_grad=True)
@@ -180,8 +184,9 @@ except GradientError as message:
     print("at the corner:", message)
 
 # %% [markdown]
-# So a check that fails is not always a wrong derivative. Ask for the index, look at the number that stands there, and
-# if it lies on a corner, check somewhere else. The other way round a check can also be fooled: by a function that
+# (It expected -0.066, half of the weight -0.132 that this output had drawn.) So a check that fails is not always a
+# wrong derivative. Ask for the index, look at the number that stands there, and if it lies on a corner, check
+# somewhere else. The other way round a check can also be fooled: by a function that
 # draws random numbers (dropout must draw the same ones twice) and by one that is constant along every direction that
 # you tried. Three directions, and entries kept away from 0, make that unlikely.
 #

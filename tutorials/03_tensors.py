@@ -58,7 +58,8 @@ print(f"{(guess - truth).shape}: {wrong_loss:.3f} instead of {right_loss:.3f}")
 # Below, a column (4, 1) times a row (1, 5). The gradient of each is a whole table at first, and is then folded back.
 
 # %%
-column, row = Tensor(np.array([[1.0], [2.0], [3.0], [4.0]]), True), Tensor(np.array([[1.0, -1.0, 2.0, 0.5, 3.0]]), True)
+column = Tensor(np.array([[1.0], [2.0], [3.0], [4.0]]), requires_grad=True)
+row = Tensor(np.array([[1.0, -1.0, 2.0, 0.5, 3.0]]), requires_grad=True)
 table = column * row
 arriving = np.round(random.uniform(-1, 1, table.shape), 1)
 table.backward(arriving)
@@ -164,8 +165,8 @@ print("the same bits:", np.array_equal(grad, grad_again))
 # %% [markdown]
 # ## Exercises
 #
-# 1. For each of these say shape and gradient shapes before you run it: (5, 1, 4) + (3, 1); (6, 7) @ (7, 2);
-#    (2, 3, 4) @ (4, 5); mean over axis 1 of (2, 3, 4), subtracted from what it was taken of.
+# 1. For each of these say shape and gradient shapes before you run it, or that it is an error: (5, 1, 4) + (3, 1);
+#    (6, 7) @ (7, 2); (2, 3, 4) @ (4, 5); mean over axis 1 of (2, 3, 4), subtracted from what it was taken of.
 # 2. `x.mean()` of 1000 numbers: what is the gradient of each? And of `x.max()`, if two of them are largest? See what
 #    `ops.max` decides, and find out whether PyTorch decides the same.
 # 3. Write `y = (x - x.mean(0)) / x.std(0)` with small ops, and fold each gradient by hand, with `fold` above. Then

@@ -10,7 +10,7 @@
 #
 # An engine could differentiate all of this from `+`, `×` and `exp`. It would be right, and slow, and nobody would
 # understand a transformer any better for it. Written by hand, each of the three says in one line what learning is
-# about: *the truth minus the guess*, *what normalising has erased*, *who is to blame among those that were looked
+# about: *the guess minus the truth*, *what normalising has erased*, *who is to blame among those that were looked
 # at*.
 
 # %%
@@ -201,8 +201,8 @@ print(f"and the same gradients: they differ by {apart(X.grad, dx):.1e}")
 # 2. Label smoothing takes 1 - s from the truth and gives s / V to every class. What becomes of `p - q`, and at which
 #    p is it 0? Why does the largest score then stop growing?
 # 3. RMSNorm leaves the mean alone. Strike from the derivation what it no longer needs, and compare with
-#    `ops.rmsnorm`. Then write them into minivl: `minivl exercise get ex03 my-ex03` for softmax and cross-entropy,
-#    `ex04` for this norm.
+#    `ops.rmsnorm`. Then write the first two derivatives of this page into minivl: `minivl exercise get ex03 my-ex03`
+#    for softmax and cross-entropy, `minivl exercise get ex04 my-ex04` for layer normalisation.
 
 # %%
 

@@ -151,7 +151,7 @@ print(f"scale 1: a perfect model's loss is {best:.2f}; scale 10: {-np.log(1 / (1
 #    negatives the currency of this loss?
 # 2. Fix the scale at 1, then at 100, and compare the curves. Which of the two learns nothing at first?
 # 3. Swap the loss for `Config.loss = "sigmoid"`, which looks at each pair by itself. What no longer needs the whole
-#    batch in one place?
+#    batch in one place? Then write the first loss yourself: `minivl exercise get ex08 my-ex08`.
 
 # %%
 assert abs(loss.item() - by_hand) < 1e-12

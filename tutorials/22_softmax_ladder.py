@@ -134,7 +134,8 @@ if not FAST:
 #    rung 5 refuse?
 # 2. Copy rung 3 to a file of your own and let a warp keep its numbers in registers between the passes, for rows of up
 #    to 1024 numbers. How many sectors should it be?
-# 3. Climb another one: `minivl ladder matmul`. There the bound changes on the way; on which rung?
+# 3. Climb another one: `minivl ladder matmul`. There the bound changes on the way; on which rung? Then write a softmax
+#    by a warp yourself, and one in one pass: `minivl exercise get ex11 my-ex11`.
 
 # %%
 assert sectors == predicted and sectors[-1] == least
