@@ -169,7 +169,9 @@ def _add_exercises(command):
     example = "Example: minivl grade ex03 submissions --out scores --seed 7"
     sub = command("grade", grade, "judge a folder of submissions: CSV, a page a student, Gradescope's JSON", example)
     sub.add_argument("id", metavar="ID", help="the exercise")
-    sub.add_argument("submissions", metavar="SUBMISSIONS", help="folder with a .zip or a folder for each student")
+    sub.add_argument(
+        "submissions", metavar="SUBMISSIONS", help="folder with a .zip or a folder for each student, or one .zip"
+    )
     sub.add_argument("--out", required=True, metavar="SCORES", help="folder to write")
     sub.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
     sub.add_argument("--lenient", action="store_true", help="judge also answers that use more than they need")
@@ -470,6 +472,7 @@ def exercise(options):
         for sheet in exercises.all_sheets().values():
             points = sum(part.points for part in exercises.handout.part_titles(sheet))
             print(f"{sheet.id}  {points:2} points  {sheet.title}")
+        print("next: minivl exercise get ex01 my-ex01")
     elif action == "get":
         if not folder:
             raise UsageError("say which exercise, and a new folder: minivl exercise get ID DIR")
@@ -492,7 +495,8 @@ def grade(options):
         print(f"{student}: {result.score} of {result.points}{'  ' + result.note if result.note else ''}", flush=True)
 
     results = grade(options.id, options.submissions, options.out, options.seed, lenient=options.lenient, told=told)
-    print(f"wrote {options.out}: scores.csv, {len(results)} pages, gradescope/")
+    pages = "1 page" if len(results) == 1 else f"{len(results)} pages"
+    print(f"wrote {options.out}: scores.csv, {pages}, gradescope/")
 
 
 def bench(options):

@@ -129,6 +129,7 @@ class Tensor:
         # minivl:hint `_passed_on(tensor, d)` gives pairs (source, gradient): what to add to whose gradient
         # minivl:hint a tensor passes its gradient on only when all of it has arrived: the youngest first
         # minivl:hint `youngest` is a heap of negative numbers; `grads`, `known`: gradient, tensor by number
+        # minivl:hint a number stands in the heap once, and a sum is a new array: `a + b`, for others may share a
         while youngest:
             number = -heapq.heappop(youngest)
             tensor, d = known.pop(number), grads.pop(number)

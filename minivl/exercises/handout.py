@@ -33,12 +33,14 @@ SEED = int(os.environ.get("SEED", "0"))
 
 
 def run(scenario, *arrays, **options):
+    __tracebackhide__ = True
     result = scenario(*(np.array(a) for a in arrays), **options)
     return tuple(np.asarray(a) for a in result) if isinstance(result, tuple) else np.asarray(result)
 
 
 @pytest.mark.parametrize("check", SHEET.checks, ids=lambda check: f"{{check.part}}-{{check.name}}")
 def test(check):
+    __tracebackhide__ = True  # what failed is further down
     said = None
     try:
         SHEET.prepare()
@@ -50,7 +52,7 @@ def test(check):
     if said:
         pytest.fail(said, pytrace=False)
 '''
-_PYTEST = "[pytest]\ntestpaths = tests\naddopts = -p no:cacheprovider\n"
+_PYTEST = "[pytest]\ntestpaths = tests\naddopts = -p no:cacheprovider --tb=short\n"
 
 
 class HandoutError(ValueError):
@@ -109,10 +111,10 @@ def _readme(sheet):
         "| part | points | what | where |",
         "|---|---|---|---|",
     ]
-    for file, parts in marked_parts(sheet).items():
-        for part in parts:
-            where = f"`{file}`" + (f", `{part.function}`" if part.function else "")
-            lines.append(f"| {part.id} | {part.points} | {part.title} | {where} |")
+    found = [(part.id, file, part) for file, parts in marked_parts(sheet).items() for part in parts]
+    for id, file, part in sorted(found, key=lambda row: row[0]):
+        where = f"`{file}`" + (f", `{part.function}`" if part.function else "")
+        lines.append(f"| {id} | {part.points} | {part.title} | {where} |")
     lines += [
         "",
         "Write what is missing where the file says so, and run `pytest`. Other random numbers: `SEED=1 pytest`.",
@@ -153,7 +155,7 @@ def check(folder=".", seed=0):
 
 
 def hint(folder, part):
-    """The next hint for a part, one more each time. -> the hints so far
+    """The next hint for a part, one more each time. -> the hints so far, as "1 of 3: ..."
 
     ValueError: there is no such part in the folder's exercise.
     """
@@ -168,7 +170,8 @@ def hint(folder, part):
         seen = {}
     seen[part] = min(seen.get(part, 0) + 1, len(parts[part].hints))
     write_beside(path, json.dumps(seen))
-    return list(parts[part].hints[: seen[part]])
+    hints = parts[part].hints
+    return [f"{i} of {len(hints)}: {text}" for i, text in enumerate(hints[: seen[part]], 1)]
 
 
 def submit(folder=".", out=None):

@@ -22,15 +22,17 @@ from .sheet import sheet_of
 def grade(exercise, submissions, out, seed=0, *, lenient=False, told=None):
     """Judges every submission in a folder and writes the reports. -> {student: judge.Result}
 
-    submissions   a folder with STUDENT.zip files (as `minivl exercise submit` writes them) and STUDENT folders
+    submissions   a folder with STUDENT.zip files (as `minivl exercise submit` writes them) and STUDENT folders, or
+                  one of these alone
     out           the folder to write: scores.csv, STUDENT.html, gradescope/STUDENT/results.json
     lenient       judge also what uses more than it needs; the objections are reported either way
     told          told(student, result) after each
     """
     sheet, submissions, out = sheet_of(exercise), Path(submissions), Path(out)
-    if not submissions.is_dir():
-        raise ValueError(f"submissions: {submissions} is no folder")
-    found = _submissions(submissions)
+    alone = submissions.suffix == ".zip" and submissions.is_file() or (submissions / "exercise.json").is_file()
+    if not alone and not submissions.is_dir():
+        raise ValueError(f"submissions: {submissions} must be a folder of zip files and folders, or one of these")
+    found = _submissions([submissions.absolute()] if alone else submissions.iterdir())
     if not found:
         raise ValueError(f"submissions: {submissions} holds neither zip files nor folders")
     (out / "gradescope").mkdir(parents=True, exist_ok=True)
@@ -51,10 +53,10 @@ def grade(exercise, submissions, out, seed=0, *, lenient=False, told=None):
     return results
 
 
-def _submissions(folder):
+def _submissions(paths):
     """{student: path}. A student's name is the file's, with nothing in it that a file name should not have."""
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(paths):
         if path.is_symlink() or path.name.startswith(".") or not (path.is_dir() or path.suffix == ".zip"):
             continue
         name = re.sub(r"[^\w.@ -]", "_", path.stem if path.suffix == ".zip" else path.name).strip(" .") or "_"
@@ -137,5 +139,6 @@ def result_lines(result):
     """A Result for the terminal."""
     for v in result.verdicts:
         yield f"{v.id}  {v.score} of {v.points}  {v.title}: {v.status}"
-        yield from (f"        {said}" for said in v.said)
+        if v.status != "not attempted":  # that says it all
+            yield from (f"        {said}" for said in v.said)
     yield f"{result.exercise}: {result.score} of {result.points} points"

@@ -226,3 +226,10 @@ def test_lines_of_cuda_call_no_function_of_the_system(line):
     assert found["ex11.a"], line
     _, found = cut.transplant(text, answer.replace(line, "A sum = warp_sum(x[0]);"), "ex11", "softmax_3_warp.cu")
     assert found["ex11.a"] == []
+
+
+def test_one_submission_is_graded_by_itself(tmp_path):
+    zipped(tmp_path / "ada.zip", {f: (PACKAGE.parent / f).read_text() for f in SKELETON})
+    assert exercises.grade("ex03", tmp_path / "ada.zip", tmp_path / "scores")["ada"].score == 9
+    with pytest.raises(ValueError, match="submissions: .*must be a folder of zip files and folders, or one of these"):
+        exercises.grade("ex03", tmp_path / "nobody.zip", tmp_path / "scores")

@@ -10,7 +10,7 @@ import pytest
 from mutants import MUTANTS
 
 from minivl import exercises, kernels
-from minivl.exercises import cut
+from minivl.exercises import cut, handout
 from minivl.exercises.handout import HandoutError, part_titles
 from minivl.exercises.judge import PACKAGE, judge, marked_parts
 
@@ -137,12 +137,53 @@ def test_a_student_works_through_an_exercise(tmp_path):
         (folder / file).write_text(text)
     after = pytest_here()
     assert after.returncode == 0, after.stdout
-    assert exercises.hint(folder, "ex03.b") != exercises.hint(folder, "ex03.b")
+    (first,), both = exercises.hint(folder, "ex03.b"), exercises.hint(folder, "ex03.b")
+    assert first.startswith(f"1 of {len(part_titles(sheet)[1].hints)}: ") and both[0] == first and len(both) == 2
     archive = exercises.submit(folder)
     once = archive.read_bytes()
     assert exercises.submit(folder).read_bytes() == once
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist() == ["exercise.json", *sorted(sheet.files)]
+
+
+@pytest.mark.parametrize("id", SHEETS)
+def test_readme_of_a_handout_lists_its_parts_in_order(id):
+    listed = re.findall(rf"^\| ({id}\.\w) ", handout._readme(SHEETS[id]), re.MULTILINE)
+    assert listed == sorted(part.id for part in part_titles(SHEETS[id]))
+
+
+WALK = """
+        while youngest:
+            number = -heapq.heappop(youngest)
+            for source, part in _passed_on(known.pop(number), grads.pop(number)):
+                if source.number in grads:
+                    grads[source.number] = grads[source.number] + part
+                else:
+                    grads[source.number], known[source.number] = part, source
+                    heapq.heappush(youngest, -source.number)
+"""
+
+
+@pytest.mark.parametrize(
+    "right, wrong, said",
+    [
+        ("-heapq.heappop(youngest)", "-youngest.pop()", "one tensor twice"),
+        ("= grads[source.number] + part", "+= part", "in place"),
+        ("", "", None),
+    ],
+)
+def test_common_mistakes_in_backward_are_called_by_their_names(right, wrong, said):
+    """By themselves they end in 'the graph was used up' and 'output array is read-only', which help nobody here."""
+    answer = WALK.replace(right, wrong) if right else WALK
+    assert (answer != WALK) == bool(right)
+    file = "minivl/tensor.py"
+    files = reference(SHEETS["ex01"])
+    part = next(p for p in cut.parts_of(files[file]) if p.id == "ex01.c")
+    lines = files[file].splitlines()
+    lines[part.first - 1 : part.last] = answer.strip("\n").splitlines()
+    verdict = judge("ex01", {**files, file: "\n".join(lines) + "\n"}, seed=2).verdicts[-1]
+    assert verdict.id == "ex01.c" and verdict.status == ("failed" if said else "right"), verdict
+    assert not said or said in verdict.said[0], verdict
 
 
 @pytest.mark.parametrize("id", SHEETS)

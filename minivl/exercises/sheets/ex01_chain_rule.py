@@ -7,8 +7,8 @@ through the graph, each along every path, and each tensor only once: that is all
     y = f(g(x), h(x))         dy/dx = dy/dg dg/dx + dy/dh dh/dx           paths add up
     (3, 1) used as (3, 4)     its gradient is the sum over the axis that was stretched
 
-You will need: derivatives of one variable, NumPy's broadcasting. About 90 minutes. Read the docstring of tensor.py
-first.
+You will need: derivatives of one variable, NumPy's broadcasting, Python's heapq. About 90 minutes. Read the docstring
+of tensor.py first; tutorial 01 tells what part c is about, tutorial 03 part b.
 """
 
 import numpy as np
@@ -18,13 +18,30 @@ from ..sheet import check, close, equal, holds, scenario
 FILES = ("minivl/ops/math.py", "minivl/tensor.py")
 
 
+def backward(y, grad=None):
+    """y.backward(grad), with the two commonest mistakes called by their names instead of by what they end in."""
+    try:
+        y.backward(grad)
+    except (RuntimeError, ValueError) as error:
+        if "used up" in str(error):
+            raise RuntimeError(
+                "backward came to one tensor twice: it was taken before all of its gradient had come, or put into "
+                "`youngest` twice"
+            ) from None
+        if "read-only" in str(error):
+            raise ValueError(
+                "backward changed a gradient in place (`+=`), but others may share that array: `a + b` makes a new one"
+            ) from None
+        raise
+
+
 @scenario
 def quotient(a, b, d):
     from minivl import Tensor
 
     a, b = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
     c = a / b
-    c.backward(d)
+    backward(c, d)
     return c.numpy(), a.grad, b.grad
 
 
@@ -37,25 +54,25 @@ def unbroadcasted(grad, shape):
 
 @scenario
 def diamond(x):
-    """exp(x) sin-like paths that meet again: y = sum(x x + exp(x) (x + exp(x)))"""
+    """Paths that part and meet again: y = sum(x x + exp(x) (x + exp(x)))"""
     from minivl import Tensor
 
     x = Tensor(x, requires_grad=True)
     e = x.exp()
-    (x * x + e * (x + e)).sum().backward()
+    backward((x * x + e * (x + e)).sum())
     return x.grad
 
 
 @scenario
 def ladder(x, steps):
-    """y = x (x (x ( ... ))) as deep as asked: every rung uses x, and the one before twice."""
+    """y = (y + y) / 2 + x, as deep as asked: every rung uses x, and the one before twice."""
     from minivl import Tensor
 
     x = Tensor(x, requires_grad=True)
     y = x
     for _ in range(int(steps)):
         y = (y + y) * 0.5 + x
-    y.sum().backward()
+    backward(y.sum())
     return x.grad
 
 
@@ -81,7 +98,7 @@ def visits(width, depth):
     y = x
     for _ in range(int(depth)):
         y = counted(sum((y for _ in range(int(width) - 1)), y))
-    y.sum().backward()
+    backward(y.sum())
     return np.array(ran), x.grad
 
 
@@ -110,7 +127,7 @@ def tangle(x, weights, first, second):
     total = line[0]
     for y in line[1:]:
         total = total + y
-    total.sum().backward()
+    backward(total.sum())
     return x.grad, np.array(ran)
 
 
@@ -121,8 +138,8 @@ def added_up(x):
 
     x = Tensor(x, requires_grad=True)
     between = x * 2
-    (between * 3).sum().backward()
-    (x * 5).sum().backward()
+    backward((between * 3).sum())
+    backward((x * 5).sum())
     return x.grad, np.array(getattr(between, "grad", None) is None)
 
 
