@@ -292,12 +292,15 @@ def matmul(a, b, bias=None):
     flops, longer = 2 * M * N * K, max(M, N)
     most = max(longer // 128, min(2, longer // 64))
     chunks = evenly(longer, max(1, min(most, flops // min(max(flops // 8, PRODUCT_FLOPS), 8 * PRODUCT_FLOPS))))
-    if on_gpu(a) or len(chunks) < 2:
+    if on_gpu(a):
         piece(slice(None))
-    elif _single_threaded_blas.leave_to_blas(cores()):
+    elif _single_threaded_blas.leave_to_blas(cores(), K, out.dtype):
         np.matmul(a, b, out=out)
         if bias is not None:
             parallel(add_bias, _chunks(M, out.nbytes))
+    elif len(chunks) < 2:
+        with _single_threaded_blas:
+            piece(slice(None))
     elif M >= N:
         parallel(piece, chunks)
     else:

@@ -250,10 +250,10 @@ def test_large_products_have_the_same_bits_on_any_number_of_threads(random, monk
 def test_products_left_to_blas_have_the_bits_of_ours(random, monkeypatch, dtype):
     """What `blas.STEADY` claims of these kernels, with BLAS's own threads and with ours, on any number of either."""
     shared = array._single_threaded_blas
-    if not shared.leave_to_blas(array.cores()) and not shared.steady:
+    if not shared.leave_to_blas(array.cores(), 64, "float32") and not shared.steady:
         pytest.skip(f"kernels for {blas.kernels()} are not among {blas.STEADY}")
     monkeypatch.setattr(shared, "busy", lambda threads: False)
-    for M, K, N in ((257, 96, 96), (384, 1088, 96), (130, 700, 33)):
+    for M, K, N in ((257, 96, 96), (384, 1088, 96), (130, 700, 33), (96, 993, 64), (494, 576, 444)):
         a, b = random.standard_normal((M, K)).astype(dtype), random.standard_normal((K, N)).astype(dtype)
         for x, y in ((a, b), (np.ascontiguousarray(a.T).T, b), (a, np.ascontiguousarray(b.T).T)):
             results = set()
@@ -272,4 +272,4 @@ def test_a_busy_machine_keeps_its_products_to_itself(monkeypatch):
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0, 0), raising=False)
         shared.asked = -10.0
         shared.set = shared.get = lambda *threads: 2
-        assert shared.leave_to_blas(2) is left
+        assert shared.leave_to_blas(2, 64, "float32") is left
