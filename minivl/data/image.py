@@ -79,7 +79,7 @@ def normalise(images, mean=CLIP_MEAN, std=CLIP_STD):
 
 def denormalise(images, mean=CLIP_MEAN, std=CLIP_STD):
     """The inverse of `normalise`: back to 0..1, to be looked at."""
-    mean, std = (np.asarray(v, images.dtype).reshape(3, 1, 1) for v in (mean, std))
+    mean, std = (np.asarray(v, images.dtype).reshape(3, *[1] * (2 + (images.ndim == 5))) for v in (mean, std))
     return images * std + mean
 
 

@@ -9,8 +9,8 @@ from .example import find_run
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = (
-    "data.js", "draw.js", "sums.js", "cards.js", "firsts.js", "masks.js", "losses.js", "attention.js", "within.js",
-    "overview.js", "back.js", "after.js", "quiz.js", "walk.js", "controls.js", "render.js", "keys.js",
+    "data.js", "places.js", "draw.js", "sums.js", "cards.js", "firsts.js", "masks.js", "losses.js", "attention.js",
+    "within.js", "overview.js", "back.js", "after.js", "quiz.js", "walk.js", "controls.js", "render.js", "keys.js",
 )  # fmt: skip
 
 

@@ -60,8 +60,8 @@ class Book:
         return int(id)
 
     def _patches(self):
-        grid = self.last.tokens.grid
-        return list(range(grid[0] * grid[1])) if grid else []
+        tokens = self.last.tokens
+        return list(range(tokens.grid[0] * tokens.grid[1] if tokens.grid else len(tokens.boxes)))
 
     # ---- the whole ---------------------------------------------------------------------------------------------------
 
@@ -114,9 +114,16 @@ class Book:
         return {
             "text": found.texts[0], "words": words, "ids": ids.tolist(), "length": length,
             "picture": _png(found.pictures[0]), "size": found.pictures[0].width, "grid": self.last.tokens.grid,
+            "clip": self._clip(), "boxes": list(self.last.tokens.boxes),
             "others": [{"picture": _png(p), "text": t} for p, t in zip(found.pictures, found.texts, strict=True)],
             "small": self.last.loss.item() < captions.SMALL_LOSS,
         }  # fmt: skip
+
+    def _clip(self):
+        """How a clip is drawn: its frames, how many lie side by side, the side of each; None for a picture."""
+        frames = example.frames_of(self.found.batch["image"])
+        columns = example.columns_of(frames)
+        return {"frames": frames, "columns": columns, "side": self.model.config.image_size} if frames > 1 else None
 
     def _times(self):
         losses = losses_of(self.last)
@@ -144,7 +151,7 @@ class Book:
         for t, kept in enumerate(self.records):
             grad = kept.grads.get(kept.pictures.number)
             if grad is not None:
-                self.put("pixels", np.abs(grad[0]).sum(axis=0), "u1", t)
+                self.put("pixels", example.sheet(np.abs(grad[0]).sum(axis=0, keepdims=True))[0], "u1", t)
             words = next((c.out for c in kept.calls if c.op == "embedding" and c.out.number in kept.grads), None)
             if words is not None:
                 self.put("words", np.linalg.norm(kept.grads[words.number][0], axis=-1), "f4", t)

@@ -4,10 +4,13 @@ A sentence says what happens, and what for; what can be seen in the numbers, the
 """
 
 LEADS = {
-    "overview": "A trained {model}, one picture and one sentence. Every number that the model computed on its way "
+    "overview": "A trained {model}, one {shown} and one sentence. Every number that the model computed on its way "
     "is in this page: go on with →, look inside a step with ↓, and follow the way back, where the gradients run.",
     "picture": "The picture is made {S} × {S} pixels small. The red, green and blue of each pixel, from 0 to 255, "
     "become numbers around zero: that is what the model gets, and all that it gets.",
+    "clip": "A clip is {F} pictures, one after another, each made {S} × {S} pixels small. Here they lie side by side, "
+    "in the order of reading; the model gets them as one block of numbers around zero, in which time is an axis like "
+    "height.",
     "text": "The tokenizer cuts the text into pieces that it has learnt, {V} in all, and gives each piece its "
     "number. A start and an end are put around it. What follows the end only fills the row up to the longest text: a "
     "pad.",
@@ -16,6 +19,9 @@ LEADS = {
     "patches": "The picture is cut into {N} squares. The numbers of each square are multiplied by one matrix, the "
     "same for all, and become a vector of {C} numbers: a token. Places differ only by the vector that is added for "
     "each place.",
+    "tubes": "From the clip {N} pieces are cut: squares of a few frames, and tubes, which go through several frames "
+    "and so see what moves. Each shape has a matrix of its own, which makes of a piece a token of {C} numbers; for its "
+    "place in time, height and width a vector is added.",
     "words": "Each piece of the text looks up its row in a table: a vector of {C} numbers that training has found "
     "for it. A vector for its place is added, or the model could not tell “red left of blue” from “blue left of red”.",
     "attention": "Tokens look at each other: each one asks, the others answer, and it takes home an average of what "
@@ -82,7 +88,7 @@ def token_name(token, words, alone=False):
     if token.kind == "patch":
         return f"patch {token.place + 1}"
     if token.kind == "tube":
-        return f"tube {token.place + 1} ({token.name})"
+        return f"{'tube' if token.name.startswith('frames') else 'patch'} {token.place + 1} ({token.name})"
     if token.kind == "learned":
         short = token.name.rpartition(".")[2]
         if "cls" in short:

@@ -1,5 +1,6 @@
 """What is explained: a run, a picture with its text, and a few neighbours that the picture must be told from."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,10 @@ CHECKPOINTS = 6  # of a run, the untrained model and the finished one included
 class Example:
     """A batch whose first example is the one; the others are there to be confused with it."""
 
-    batch: dict  # image (B, 3, S, S), text (B, T), lengths (B,)
+    batch: dict  # image (B, 3, S, S) or clips (B, 3, F, S, S), text (B, T), lengths (B,)
     texts: list  # B strings
-    pictures: list  # B Pillow pictures, as the model sees them
+    pictures: list  # B Pillow pictures, as the model sees them; of a clip the sheet of its frames
+    frames: list  # B lists of Pillow pictures: those of a clip, or the one
     told: str  # where it comes from
 
 
@@ -54,8 +56,8 @@ def find_example(model, data, image=None, text=None, like=None):
     """
     if like is not None:
         ids, lengths = _tokenized(model, like.texts)
-        images = np.stack([model.preprocess(picture) for picture in like.pictures])
-        return Example({"image": images, "text": ids, "lengths": lengths}, like.texts, like.pictures, like.told)
+        images = np.stack([_prepared(model, frames) for frames in like.frames])
+        return _example(model, images, ids, lengths, like.texts, like.told)
     count = NEIGHBOURS + (image is None)
     own, told = _from_data(model, data, count)
     texts = own["caption"][:count]
@@ -63,14 +65,64 @@ def find_example(model, data, image=None, text=None, like=None):
     if text is not None and image is None:
         texts, told = [text, *texts[1:]], told + ", with your text"
     if image is not None:
-        picture = model.preprocess(image)[None]
+        picture = _opened(model, image, clip=images.ndim == 5)[None]
         text = _written(model, picture) if text is None else text
         texts, images = [text, *texts], np.concatenate([picture, images])
         told = Path(image).name
-    ids, lengths = _tokenized(model, texts)
+    return _example(model, images, *_tokenized(model, texts), texts, told)
+
+
+def _example(model, images, ids, lengths, texts, told):
     c = model.config
-    shown = [to_picture(denormalise(x, c.image_mean, c.image_std)) for x in images]
-    return Example({"image": images, "text": ids, "lengths": lengths}, texts, shown, told)
+    plain = denormalise(images, c.image_mean, c.image_std)
+    frames = [[to_picture(frame) for frame in (x[:, None] if x.ndim == 3 else x).swapaxes(0, 1)] for x in plain]
+    sheets = [to_picture(sheet(x)) for x in plain]
+    return Example({"image": images, "text": ids, "lengths": lengths}, texts, sheets, frames, told)
+
+
+# ---- clips: a strip in the data, a sheet on the page -----------------------------------------------------------------
+
+
+def frames_of(images):
+    """F of clips (B, 3, F, S, S); 1 of pictures (B, 3, S, S)."""
+    return images.shape[2] if images.ndim == 5 else 1
+
+
+def columns_of(frames):
+    """How many frames lie side by side: the sheet is as high as it is wide, its last rows may stay empty."""
+    return math.ceil(math.sqrt(frames))
+
+
+def sheet(x):
+    """(3, S, S), which stays; or frames (3, F, S, S) -> (3, n S, n S): laid out in the order of reading."""
+    if x.ndim == 3:
+        return x
+    C, F, S, _ = x.shape
+    n = columns_of(F)
+    laid = np.zeros((C, n * n, S, S), x.dtype)
+    laid[:, :F] = x
+    return laid.reshape(C, n, n, S, S).swapaxes(2, 3).reshape(C, n * S, n * S)
+
+
+def _opened(model, path, clip):
+    """A file as the model takes it.   clip: it is a strip, its frames one below the other; one frame stands still"""
+    whole = model.preprocess(path)  # says what is wrong with the file
+    if not clip:
+        return whole
+    strip = picture_of(path)
+    S, count = strip.width, strip.height // strip.width if strip.height % strip.width == 0 else 1
+    frames = [strip.crop((0, f * S, S, (f + 1) * S)) for f in range(count)] if count > 1 else [strip] * 2
+    return _prepared(model, frames)
+
+
+def _prepared(model, frames):
+    """Pillow frames -> (3, F, S, S), evenly spaced, or the middle one (3, S, S) for a model of pictures."""
+    if len(frames) == 1:
+        return model.preprocess(frames[0])
+    F = getattr(model.config, "frames", 1)
+    wanted = (np.arange(F) * len(frames) + len(frames) // 2) // F  # as minivl.data has them
+    clip = np.stack([model.preprocess(frames[f]) for f in wanted.tolist()], axis=1)
+    return clip if F > 1 else clip[:, 0]
 
 
 def _from_data(model, data, count):

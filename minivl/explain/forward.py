@@ -66,7 +66,7 @@ class Forward:
             paired = self.pairs(variant) is not None
             return "pairs" if paired else "choices" if "cross_entropy" in below else "scalar"
         if "patch_embed" in own:
-            return "patches"
+            return "tubes" if self.record.tokens.boxes else "patches"
         if looks:
             asking = {self.record.tokens.token(id)[0].kind for id in looks[-1].queries}
             return "pooler" if asking == {"learned"} else "attention"

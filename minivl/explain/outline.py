@@ -56,7 +56,7 @@ def outline(record):
         step, chain = None, ()
         for place in call.stack:
             named = step_at(place.file, place.line) if Path(place.file).is_file() else None
-            if named is None:
+            if named is None or _within_a_line(place, chain, named):
                 continue
             chain = (*chain, (named, place.call))
             if chain not in nodes:
@@ -74,6 +74,11 @@ def outline(record):
     roots = _with_towers(roots)
     _name(roots)
     return roots
+
+
+def _within_a_line(place, chain, named):
+    """Whether it is a comprehension, which some versions of Python run as a function, in the step's own lines."""
+    return bool(chain) and chain[-1][0] == named and place.function in ("<listcomp>", "<genexpr>")
 
 
 def _variant(parent, roots, named, stage, module):

@@ -23,7 +23,7 @@ _STRENGTH = {"none": 0, "learned": 1}  # of two tokens that are added, the stron
 class Token:
     """What a row of numbers stands for.
 
-    kind    "patch", "tube" (of a clip; name is its size), "word", "learned" (a row of a parameter; name is which),
+    kind    "patch", "tube" (of a clip; name is where it lies), "word", "learned" (a row of a parameter; name is which),
             "together" (several of a kind), "picture" or "text" (whole ones), "none"
     place   its number among its kind, counted from 0
     """
@@ -47,6 +47,7 @@ class Tokens:
         self.id(Token("none"))
         self.shadows, self.columns, self.sees = {}, {}, {}
         self.grid = None  # rows and columns of the patches
+        self.boxes = {}  # of the tubes: {(frame, row, column, and as many of each): number}, in pixels
 
     def id(self, token, row=-1):
         """The id of a token of example `row`; -1: of all examples alike."""
@@ -177,13 +178,24 @@ class Tokens:
         B, N, C = out.shape
         pictures, weight = arguments[0], arguments[1]
         size, kernel = pictures.shape[2:], weight.shape[1:-1]
-        kind, name = "patch", ""
         if len(kernel) == 2:
             self.grid = patch_grid(size, kernel, kernel, (0, 0))
+            found = [Token("patch", place=n) for n in range(N)]
         else:
-            kind, name = "tube", "×".join(map(str, kernel))
-        ids = [[self.id(Token(kind, name, n), b) for n in range(N)] for b in range(B)]
+            found = self._tubes(patch_grid(size, kernel, options["stride"], options["offset"]), kernel, options)
+        ids = [[self.id(token, b) for token in found] for b in range(B)]
         return np.broadcast_to(np.array(ids)[..., None], out.shape)
+
+    def _tubes(self, grid, kernel, options):
+        """The tubes of one shape, told by their frames, row and column; counted on from those of other shapes."""
+        found, offset = [], options["offset"]
+        for at in np.ndindex(grid):
+            start = [o + s * i for o, s, i in zip(offset, options["stride"], at, strict=True)]
+            last = start[0] + kernel[0]
+            frames = f"frame {last}" if kernel[0] == 1 else f"frames {start[0] + 1}–{last}"
+            place = self.boxes.setdefault((*start, *kernel), len(self.boxes))
+            found.append(Token("tube", f"{frames}, row {at[1] + 1}, column {at[2] + 1}", place))
+        return found
 
     def _cells(self, arguments, options, out):
         """Maps of a convolution: each place is named like a patch of a grid as fine as the map."""
@@ -233,6 +245,8 @@ class Tokens:
                 found.append(("B", size))
             elif size > 1 and len(set(bases.tolist())) > 1:
                 found.append((self._sequence(bases), size))
+            elif axis == 0 and tensor.ndim == 2 and size == len(self.boxes):
+                found.append(("N", size))  # the places of a clip's tokens, before these are added
             elif axis == tensor.ndim - 1:
                 found.append(("D" if tensor.ndim == 4 and size not in letters else _feature(size, letters), size))
             else:

@@ -11,6 +11,7 @@ from ..pages.tex import mathml
 from ..train import Training
 from . import captions
 from .ablation import ablate
+from .example import columns_of, frames_of, sheet
 from .excerpt import derivative_of, excerpt
 
 
@@ -26,16 +27,21 @@ class Unnamed:
         text = self._named("text", type(self.model.tokenizer).__call__)
         c = self.model.config
         S = c.image_size
-        picture["variants"] = [{"layer": "", "axes": [["3", 3], ["S", S], ["S", S]], "three": self._pixels()}]
+        F = frames_of(self.book.found.batch["image"])
+        frames = [["F", F]] if F > 1 else []
+        if frames:
+            picture["lead"] = captions.lead("clip", F=F, S=S)
+        picture["variants"] = [{"layer": "", "axes": [["3", 3], *frames, ["S", S], ["S", S]], "three": self._pixels()}]
         ids = self.book.found.batch["text"]
         text["variants"] = [{"layer": "", "axes": [["B", ids.shape[0]], ["T", ids.shape[1]]], "three": self._ids()}]
         part = {"part": "before"}
         return [self._generated("overview", "", None) | part, picture | part, text | part]
 
     def _pixels(self):
-        """Three of the picture's numbers: one of each colour, at its middle."""
-        c, image = self.model.config, self.book.found.batch["image"][0]
-        y = x = c.image_size // 2
+        """Three of the picture's numbers: one of each colour, at its middle; of a clip, at that of its middle frame."""
+        c, image = self.model.config, sheet(self.book.found.batch["image"][0])
+        F = frames_of(self.book.found.batch["image"])
+        y, x = (n * c.image_size + c.image_size // 2 for n in divmod(F // 2, columns_of(F)))
         raw = np.asarray(self.book.found.pictures[0])
         return [
             {"at": {"pixel": [y, x, ("red", "green", "blue")[k]]}, "form": "pixel", "p": int(raw[y, x, k]),
@@ -90,14 +96,16 @@ class Unnamed:
 
     def _back(self, kind, tex, op, grad):
         told = self._generated(kind, tex, excerpt(*derivative_of(getattr(ops, op))))
-        axes = [["3", 3], ["S", grad.shape[-1]], ["S", grad.shape[-1]]] if kind == "pixels" else None
+        letters = "3FSS" if grad.ndim == 5 else "3SS"
+        axes = [[letter, n] for letter, n in zip(letters, grad.shape[1:], strict=True)] if kind == "pixels" else None
         axes = axes or [["B", grad.shape[0]], ["T", grad.shape[1]], ["C", grad.shape[2]]]
         return told | {"part": "backward", "variants": [{"layer": "", "axes": axes, "three": []}], "op": op}
 
     def _generated(self, kind, tex, code, **facts):
         config = self.model.config
         facts = {"model": type(self.model).__name__, "S": self.book.found.pictures[0].width, "V": config.vocabulary,
-                 "B": self.record.tokens.B, **facts}  # fmt: skip
+                 "B": self.record.tokens.B, "shown": "clip" if self.record.tokens.boxes else "picture",
+                 **facts}  # fmt: skip
         return {
             "key": kind, "kind": kind, "title": captions.TITLES[kind], "depth": 0, "parent": None, "part": "forward",
             "math": mathml(tex, block=True) if tex else "", "code": code, "lead": captions.lead(kind, **facts),

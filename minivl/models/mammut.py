@@ -439,11 +439,13 @@ class Tubes(nn.Module):
             wanted = f"(B, 3, {c.frames}, {c.image_size}, {c.image_size})"
             raise ValueError(f"MaMMUT: clips {clips.shape}, must be {wanted}")
         _, rows, columns, C = vit.patch.shape
+        places = self.places(vit.position)
+
         #: Patches of a few frames, tubes of several shapes, one sequence | X = [W_0 p_1, \ldots, W_k t_1, \ldots]
         kernels = [vit.patch.reshape(3, 1, rows, columns, C), *self.kernels]
         parts = zip(kernels, [vit.patch_bias, *self.biases], self.shapes, strict=True)
         tokens = [ops.patch_embed(clips, w, b, stride=stride, offset=offset) for w, b, (_, stride, offset) in parts]
-        return ops.cat(tokens, axis=1) + self.places(vit.position)
+        return ops.cat(tokens, axis=1) + places
 
     def places(self, learned):
         """learned (N, C), of a picture's patches -> (N', C), of the tokens of a clip"""

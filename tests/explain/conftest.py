@@ -11,11 +11,14 @@ from minivl.train import Settings, train
 COCA = dict(width=32, heads=2, image_layers=2, unimodal_layers=1, multimodal_layers=2, caption_queries=4)
 CLIP = dict(image_width=32, image_heads=2, image_layers=2, text_width=32, text_heads=2, text_layers=2, embedding=16)
 MAMMUT = dict(width=32, image_heads=2, heads=2, image_layers=1, layers=2, cross_layers=1)
+TUBES = "2x8x8/2x16x16@0x0x0 4x16x16/4x16x16@0x0x0"
+CLIPS = {**MAMMUT, "patch": 16, "frames": 4, "frame_stride": 2, "tubes": TUBES}
 MODELS = {
     "coca": ("coca", "tiny", COCA),
     "clip": ("clip", "tiny", CLIP),
     "clip-resnet-sigmoid": ("clip", "tiny_resnet", {**CLIP, "image_width": 8, "loss": "sigmoid"}),
     "mammut": ("mammut", "tiny", MAMMUT),
+    "mammut-clips": ("mammut", "moving", CLIPS),
 }
 
 
@@ -25,7 +28,8 @@ def runs(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("explained"), {}
     for name, (model, preset, config) in MODELS.items():
         settings = Settings(steps=4, batch_size=4, checkpoint_every=2, keep=0, bpe_vocabulary=300)
-        train(model, data="scenes:24", out=folder / name, preset=preset, settings=settings, config=config, quiet=True)
+        data = "moving:24" if preset == "moving" else "scenes:24"
+        train(model, data=data, out=folder / name, preset=preset, settings=settings, config=config, quiet=True)
         found[name] = folder / name
     return found
 

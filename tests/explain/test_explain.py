@@ -21,11 +21,6 @@ from minivl.run import Run, load
 
 from .conftest import MODELS
 
-# Steps that only a clip takes: see tests/models/test_mammut.py; a page shows pictures.
-_OF_CLIPS = {
-    "Patches of a few frames, tubes of several shapes, one sequence",
-    "A gate weighs the fixed place against the learned one",
-}
 _TOWERS = [PACKAGE / "nn" / name for name in ("vit.py", "resnet.py", "transformer.py", "attention.py")]
 
 
@@ -46,8 +41,7 @@ def model_files():
 def test_every_named_line_is_reached_by_a_page(made, path):
     reached = set().union(*(comments(book) for _, book in made.values()))
     for step in named_steps(path):
-        if step.title not in _OF_CLIPS:
-            assert f"{short(path)}:{step.line}" in reached, f"{step.place} {step.title!r} is in no page"
+        assert f"{short(path)}:{step.line}" in reached, f"{step.place} {step.title!r} is in no page"
 
 
 def test_every_model_that_names_steps_has_a_page_here():

@@ -38,7 +38,7 @@ function rowPicture(n, layer, head, query, size, label) {
   const row = rowOf(weights(n, layer), head, query),
     seen = onPicture(n, row),
     s = site(n);
-  const ring = token(s.queries[query]).kind === 'patch' ? token(s.queries[query]).place : -1;
+  const ring = isPlace(s.queries[query]) ? token(s.queries[query]).place : -1;
   if (seen) return litPicture(size, seen.shares, label, { ring });
   const allowed = allowedKeys(n, layer, query) || 1,
     a = weights(n, layer),
@@ -173,7 +173,7 @@ function wordsRow(s, n, layer) {
       { className: 'note' },
       `${headTold(state.head)}, layer ${layer + 1}. Below each word: the one that follows it, which this look helps to predict.`,
     ),
-    litLegend(e.grid[0] * e.grid[1]),
+    litLegend(placeCount()),
   );
 }
 
@@ -192,15 +192,15 @@ function lookCards(s, { gradient = true } = {}) {
     key = chosen('key', home.keys);
   const parts = [];
   if (seen) {
-    const ring = token(home.queries[query]).kind === 'patch' ? token(home.queries[query]).place : -1,
+    const ring = isPlace(home.queries[query]) ? token(home.queries[query]).place : -1,
       N = seen.shares.length;
     const pick =
-      kindOf(home.queries.filter(id => token(id).kind === 'patch')) === 'patch' && ring >= 0
+      ring >= 0
         ? p => {
             choose(
               'query',
               home.queries,
-              home.queries.findIndex(id => token(id).kind === 'patch' && token(id).place === p),
+              home.queries.findIndex(id => isPlace(id) && token(id).place === p),
             );
             render();
           }
@@ -220,8 +220,8 @@ function lookCards(s, { gradient = true } = {}) {
           {},
           seen.through === null
             ? pick
-              ? 'Press a patch to ask what it looks at.'
-              : `What ${from} gives to each patch.`
+              ? `Press ${theClip() ? 'a place, once more for another that sees it,' : 'a patch'} to ask what it looks at.`
+              : `What ${from} gives to each ${theClip() ? 'patch and tube: a pixel is as bright as the brightest that sees it' : 'patch'}.`
             : `“${from}” looks at the answers of a pooler, and these looked at the patches: the shares are multiplied. Mean of the pooler's heads.`,
         ),
       ),

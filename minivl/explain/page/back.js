@@ -80,9 +80,9 @@ function backwardView(s) {
 }
 
 function patchGradient(v) {
-  const places = v.rows.map(id => (token(id).kind === 'patch' ? token(id).place : -1)),
+  const places = v.rows.map(id => (isPlace(id) ? token(id).place : -1)),
     g = array(`grad/${v.name}`, lastTime());
-  if (!g || !book().example.grid || places.filter(p => p >= 0).length !== book().example.grid[0] * book().example.grid[1]) return null;
+  if (!g || !placeCount() || places.filter(p => p >= 0).length !== placeCount()) return null;
   const C = g.shape[1],
     norms = [];
   places.forEach((p, i) => {
@@ -91,12 +91,12 @@ function patchGradient(v) {
   const top = Math.max(...norms) || 1,
     best = norms.indexOf(top);
   return card(
-    'How long it is at each patch',
-    litPicture(220, null, `length of the gradient at each patch, largest at patch ${best + 1}`, {
+    `How long it is at each ${theClip() ? 'patch and tube' : 'patch'}`,
+    litPicture(220, null, `length of the gradient at each place, largest at ${nameOf(v.rows[places.indexOf(best)])}`, {
       light: norms.map(x => x / top),
       grid: true,
     }),
-    el('p', { className: 'note' }, `Fully lit: ${figure(top, 3)}, at patch ${best + 1}. Dark: 0.`),
+    el('p', { className: 'note' }, `Fully lit: ${figure(top, 3)}, at ${nameOf(v.rows[places.indexOf(best)])}. Dark: 0.`),
   );
 }
 
@@ -107,12 +107,14 @@ function pixelsView() {
     at = a.data.indexOf(top);
   const light = [...a.data].map(x => Math.min(1, (x / top) * 1.6)),
     read = el('p', { className: 'note' }, ' ');
-  const c = canvas(320, 320, `gradient at ${S} by ${S} pixels, largest at row ${Math.floor(at / S) + 1}, column ${(at % S) + 1}`, pen =>
-    paintLit(pen, 320, light, S, S),
-  );
+  const where = pixelName(at % S, Math.floor(at / S));
+  const c = canvas(320, 320, `gradient at ${S} by ${S} pixels, largest at ${where}`, pen => {
+    paintLit(pen, 320, light, S, S);
+    if (theClip()) paintFrames(pen, 320);
+  });
   c.onmousemove = event => {
     const [x, y] = placeIn(c, event, S, S).map(Math.floor);
-    read.textContent = `pixel (${y + 1}, ${x + 1}): ${figure(a.data[y * S + x], 3)}`;
+    read.textContent = `${pixelName(x, y)}: ${figure(a.data[y * S + x], 3)}`;
   };
   return [
     card(
@@ -121,12 +123,12 @@ function pixelsView() {
         'div',
         { className: 'row' },
         el('figure', {}, c, el('figcaption', {}, read)),
-        el('figure', {}, litPicture(160, null, 'the picture', {}), el('figcaption', {}, 'The picture as it is.')),
+        el('figure', {}, litPicture(160, null, `the ${shown()}`, {}), el('figcaption', {}, `The ${shown()} as it is.`)),
       ),
       el(
         'p',
         { className: 'says' },
-        `The largest is ${figure(top, 3)}, at pixel (${Math.floor(at / S) + 1}, ${(at % S) + 1}): the sizes of its red, green and blue gradients together.`,
+        `The largest is ${figure(top, 3)}, at ${where}: the sizes of its red, green and blue gradients together.`,
       ),
       el(
         'p',
@@ -145,7 +147,7 @@ function gradientSums(s) {
       .sort((x, y) => a.data[y] - a.data[x])
       .slice(0, 3)
       .map(i => ({
-        at: { name: `pixel (${Math.floor(i / S) + 1}, ${(i % S) + 1})` },
+        at: { name: pixelName(i % S, Math.floor(i / S)) },
         form: 'copy',
         value: a.data[i],
         from: '|red| + |green| + |blue| of its gradient',

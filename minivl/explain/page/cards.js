@@ -59,6 +59,7 @@ const LETTERS = {
   V: 'pieces of the vocabulary',
   Q: 'questions',
   S: 'pixels',
+  F: 'frames',
   E: 'features',
   n: 'words of all texts that predict one',
   M: 'keys',
@@ -68,7 +69,7 @@ const LETTERS = {
 function shapeLine(axes) {
   const told = axes.map(([letter]) => letter).filter((l, i, all) => all.indexOf(l) === i);
   const says = l =>
-    LETTERS[l] ||
+    (l === 'N' && theClip() ? 'patches and tubes' : LETTERS[l]) ||
     (/^\d+C$/.test(l)
       ? 'features, wider'
       : l
@@ -174,7 +175,7 @@ function tokenButton(ids, i, what, extra = null) {
     render(`${what}-${i}`);
   };
   const common = { 'aria-pressed': String(on), onclick: set, id: `${what}-${i}` };
-  if (t.kind === 'patch')
+  if (isPlace(id))
     return el('button', { ...common, className: 'tile', 'aria-label': nameOf(id), title: nameOf(id) }, patchTile(t.place, 30, nameOf(id)));
   return el('button', { ...common, className: `chip ${t.pad ? 'pad' : t.kind}` }, nameOf(id), extra);
 }

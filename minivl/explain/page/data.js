@@ -66,7 +66,7 @@ const plural = {
   learned: 'learned tokens',
   mixed: 'tokens',
   none: 'rows',
-  tube: 'tubes',
+  tube: 'patches and tubes',
   together: 'means',
 };
 const manyOf = ids => {
@@ -84,7 +84,7 @@ const choose = (what, ids, i) => {
 };
 const defaultQuery = ids => {
   const kind = kindOf(ids);
-  if (kind === 'patch') return Math.floor(ids.length * 0.4);
+  if (kind === 'patch' || kind === 'tube') return Math.floor(ids.length * 0.4);
   if (kind === 'word') return Math.min(2, ids.length - 1);
   const cls = ids.findIndex(id => token(id).name === '[CLS]');
   return cls >= 0 ? cls : 0;
@@ -110,11 +110,10 @@ function rowOf(a, head, query) {
 // with it. {shares, through}; null where no picture is looked at.
 function onPicture(n, row, t = time()) {
   const s = site(n),
-    grid = book().example.grid;
-  if (!grid) return null;
-  const N = grid[0] * grid[1],
+    N = placeCount(),
     shares = new Float32Array(N);
-  const places = s.keys.map(id => (token(id).kind === 'patch' ? token(id).place : -1));
+  if (!N) return null;
+  const places = s.keys.map(id => (isPlace(id) ? token(id).place : -1));
   if (places.filter(p => p >= 0).length === N) {
     places.forEach((p, j) => {
       if (p >= 0) shares[p] += row[j];

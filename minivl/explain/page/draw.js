@@ -137,28 +137,30 @@ function paintGrid(pen, size, rows, columns) {
   }
 }
 
-function paintRing(pen, size, rows, columns, place) {
-  const w = size / columns,
-    h = size / rows,
-    x = (place % columns) * w,
-    y = Math.floor(place / columns) * h;
-  for (const [colour, width, inset] of [
-    ['#111', 5, 2.5],
-    ['#ffd54a', 2.5, 2.5],
-  ]) {
-    pen.strokeStyle = colour;
-    pen.lineWidth = width;
-    pen.strokeRect(x + inset, y + inset, w - 2 * inset, h - 2 * inset);
-  }
+function paintRing(pen, size, place) {
+  const f = size / book().example.size,
+    inset = theClip() ? 1.5 : 2.5;
+  for (const [colour, width] of [
+    ['#111', 2 * inset],
+    ['#ffd54a', inset],
+  ])
+    for (const [x, y, w, h] of boxesOf(place)) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = width;
+      pen.strokeRect(x * f + inset, y * f + inset, w * f - 2 * inset, h * f - 2 * inset);
+    }
 }
 
-// shares: of the patches, adding up to 1 or less. ring: the patch that asks. figures: write multiples on the patches.
+// shares: of the places, adding up to 1 or less. ring: the patch that asks. figures: write multiples on the patches.
 function litPicture(size, shares, label, { ring = -1, figures = false, grid = false, light = null, pick = null } = {}) {
-  const [rows, columns] = book().example.grid,
-    N = rows * columns;
+  const S = book().example.size,
+    [rows, columns] = book().example.grid || [S, S],
+    N = placeCount();
   const c = canvas(size, size, label, pen => {
-    paintLit(pen, size, light || (shares ? shares.map(s => Math.min(1, (s * N) / 4)) : null), rows, columns);
-    if (grid || figures) paintGrid(pen, size, rows, columns);
+    const bright = light || (shares ? shares.map(s => Math.min(1, (s * N) / 4)) : null);
+    paintLit(pen, size, bright && theClip() ? lightOf(bright) : bright, rows, columns);
+    if (theClip()) paintFrames(pen, size);
+    else if (grid || figures) paintGrid(pen, size, rows, columns);
     if (figures && shares && size / columns >= 40) {
       pen.font = '600 11px system-ui, sans-serif';
       pen.textAlign = 'center';
@@ -173,14 +175,14 @@ function litPicture(size, shares, label, { ring = -1, figures = false, grid = fa
         pen.fillText(text, x, y);
       });
     }
-    if (ring >= 0) paintRing(pen, size, rows, columns, ring);
+    if (ring >= 0) paintRing(pen, size, ring);
   });
   c.style.borderRadius = '6px';
   if (pick) {
     c.classList.add('pick');
     c.onclick = event => {
-      const [x, y] = placeIn(c, event, size, size);
-      pick(Math.min(rows - 1, Math.floor((y / size) * rows)) * columns + Math.min(columns - 1, Math.floor((x / size) * columns)));
+      const [x, y] = placeIn(c, event, S, S).map(v => Math.max(0, Math.min(S - 0.5, v)));
+      pick(placeAt(x, y, ring));
     };
   }
   return c;
@@ -218,9 +220,10 @@ const litLegend = N =>
     [1, '4× and more'],
   ]);
 
-// One patch, cut out.
+// One patch, cut out; of a tube the middle one of its frames.
 function patchTile(place, size, label) {
-  const [rows, columns] = book().example.grid,
+  const boxes = boxesOf(place),
+    box = boxes[Math.floor(boxes.length / 2)],
     image = thePicture(),
     S = image.width;
   const source = document.createElement('canvas');
@@ -228,17 +231,7 @@ function patchTile(place, size, label) {
   source.getContext('2d').putImageData(image, 0, 0);
   return canvas(size, size, label, pen => {
     pen.imageSmoothingEnabled = false;
-    pen.drawImage(
-      source,
-      ((place % columns) * S) / columns,
-      (Math.floor(place / columns) * S) / rows,
-      S / columns,
-      S / rows,
-      0,
-      0,
-      size,
-      size,
-    );
+    pen.drawImage(source, ...box, 0, 0, size, size);
   });
 }
 
@@ -264,7 +257,7 @@ function matrix({
   const named = rows && rows.length === height && height <= 64,
     above = columns && columns.length === width && width <= 40;
   const left = named ? (kindOf(rows) === 'patch' ? 62 : 82) : 4,
-    words = above && columns.some(id => token(id).kind !== 'patch' && !nameOf(id).includes('question'));
+    words = above && columns.some(id => !isPlace(id) && !nameOf(id).includes('question'));
   const cell = Math.max(3, Math.min(26, Math.floor((most - left - (words ? 28 : 6)) / width))),
     tall = height > 40 ? Math.max(2, Math.floor(480 / height)) : Math.max(11, Math.min(tallest, cell > 11 ? cell : 13));
   const top = words ? 58 : above && cell >= 14 ? 20 : 4;
@@ -293,7 +286,7 @@ function matrix({
         pen.fillStyle = i === chosen[0] ? ink() : soft();
         pen.textAlign = 'right';
         pen.font = `${i === chosen[0] ? '600 ' : ''}${Math.min(12, tall)}px system-ui, sans-serif`;
-        pen.fillText(shortened(nameOf(id), 12), left - 5, top + (i + 0.5) * tall);
+        pen.fillText(shortened(nameOf(id).split(' (')[0], 12), left - 5, top + (i + 0.5) * tall);
       });
     if (above && top > 10)
       columns.forEach((id, j) => {
@@ -304,7 +297,7 @@ function matrix({
         pen.translate(left + (j + 0.5) * cell, top - 4);
         if (top > 40) {
           pen.rotate(-Math.PI / 3.2);
-          pen.fillText(token(id).kind === 'patch' ? String(token(id).place + 1) : shortened(nameOf(id), 10), 2, 0);
+          pen.fillText(isPlace(id) ? String(token(id).place + 1) : shortened(nameOf(id), 10), 2, 0);
         } else {
           pen.textAlign = 'center';
           pen.fillText(String(token(id).place + 1), 0, -4);

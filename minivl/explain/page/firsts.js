@@ -5,11 +5,14 @@ function pictureView() {
     read = el('p', { className: 'note' }, 'Point at a pixel to read it.'),
     image = thePicture(),
     size = 320;
-  const c = canvas(size, size, `the picture, ${e.size} by ${e.size} pixels: ${e.text}`, pen => paintLit(pen, size, null, 1, 1));
+  const c = canvas(size, size, `the ${shown()}, ${e.size} by ${e.size} pixels: ${e.text}`, pen => {
+    paintLit(pen, size, null, 1, 1);
+    if (theClip()) paintFrames(pen, size);
+  });
   c.onmousemove = event => {
     const [x, y] = placeIn(c, event, e.size, e.size).map(Math.floor),
       o = (y * image.width + x) * 4;
-    read.textContent = `pixel (${y + 1}, ${x + 1}): red ${image.data[o]}, green ${image.data[o + 1]}, blue ${image.data[o + 2]}`;
+    read.textContent = `${pixelName(x, y)}: red ${image.data[o]}, green ${image.data[o + 1]}, blue ${image.data[o + 2]}`;
   };
   const channel = k =>
     canvas(100, 100, `the ${['red', 'green', 'blue'][k]} of each pixel`, pen => {
@@ -66,20 +69,22 @@ function textView() {
 }
 
 function patchesView(s) {
-  const rows = variantOf(s).rows.filter(id => token(id).kind === 'patch'),
+  const rows = variantOf(s).rows.filter(isPlace),
     e = book().example,
     i = chosen('query', rows),
-    [r, c] = e.grid;
+    cut = theClip()
+      ? `the ${theClip().frames} frames of the clip; ${nameOf(rows[i])} is chosen`
+      : `the picture cut into ${e.grid[0]} rows of ${e.grid[1]} patches; patch ${i + 1} is chosen`;
   return [
     card(
-      'The patches',
+      theClip() ? 'The patches and tubes' : 'The patches',
       el(
         'div',
         { className: 'row' },
         el(
           'figure',
           {},
-          litPicture(288, null, `the picture cut into ${r} rows of ${c} patches; patch ${i + 1} is chosen`, {
+          litPicture(288, null, cut, {
             grid: true,
             ring: token(rows[i]).place,
             pick: p => {
@@ -91,7 +96,7 @@ function patchesView(s) {
               render();
             },
           }),
-          el('figcaption', {}, 'Press a patch to choose it.'),
+          el('figcaption', {}, theClip() ? 'Press a place to choose what sees it; once more for the next.' : 'Press a patch to choose it.'),
         ),
         el(
           'figure',
@@ -100,11 +105,11 @@ function patchesView(s) {
           el(
             'figcaption',
             {},
-            `${nameOf(rows[i])}: ${e.size / c} × ${e.size / r} pixels in three colours, ${3 * (e.size / c) * (e.size / r)} numbers`,
+            `${nameOf(rows[i])}: ${cutOf(token(rows[i]).place)}`,
           ),
         ),
       ),
-      tokenStrip(rows, 'query', 'the patches in reading order'),
+      tokenStrip(rows, 'query', 'the places in their order'),
     ),
     vectorsCard(s),
   ];

@@ -37,7 +37,7 @@ function overviewView() {
         { className: 'says' },
         `Among ${p.length} texts, it prefers `,
         el('b', {}, `“${e.others[best].text}”`),
-        ` for this picture (${p[best].toFixed(3)})${best === 0 ? ', the right one.' : ', which is not the right one.'}`,
+        ` for this ${shown()} (${p[best].toFixed(3)})${best === 0 ? ', the right one.' : ', which is not the right one.'}`,
       ),
     );
   }
@@ -48,7 +48,7 @@ function overviewView() {
     el(
       'div',
       { className: 'hero' },
-      el('img', { src: e.picture, alt: `the picture: ${e.text}` }),
+      el('img', { src: e.picture, alt: `the ${shown()}: ${e.text}` }),
       el(
         'div',
         {},

@@ -92,7 +92,7 @@ const FORMS = {
 
 function nameOfPlace(at) {
   if (at.name) return at.name;
-  if (at.pixel) return `${at.pixel[2]} of pixel (${at.pixel[0] + 1}, ${at.pixel[1] + 1})`;
+  if (at.pixel) return `${at.pixel[2]} of ${pixelName(at.pixel[1], at.pixel[0])}`;
   if (at.word !== undefined) return `“${book().example.words[at.word]}”`;
   if (at.op) return at.named ? at.named.replaceAll('_', ' ') : at.op.replace('_', '-');
   const token = nameOf(at.token),

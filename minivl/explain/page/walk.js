@@ -5,6 +5,7 @@ const VIEWS = {
   picture: pictureView,
   text: textView,
   patches: patchesView,
+  tubes: patchesView,
   words: wordsView,
   mask: maskView,
   attention: s => [...lookCards(s), vectorsCard(s)],
