@@ -35,11 +35,15 @@ def sigmoid_loss(image, text, log_scale, bias, same=None):
     ->      loss, a sum over pairs divided by the number of pictures as in the paper; logits s (B, B)
     """
     B = image.shape[0]
+    #: Similarities | s_{ij} = \langle v_i, w_j \rangle / \sigma + b
     logits = image @ (text * log_scale.exp()).T + bias
+
     pairs = np.eye(B, dtype=bool)
+    #: How much each pair surprises: is it one, or none | l_{ij} = -\log \frac{1}{1 + e^{-z_{ij} s_{ij}}}
     losses = ops.softplus(logits * to_device(np.where(pairs, -1, 1).astype(image.dtype), device_of(image.data)))
     if same is not None:
         losses = ops.where(to_device(same & ~pairs, device_of(image.data)), 0.0, losses)
+
     return losses.sum() * (1 / B), logits
 
 
@@ -55,8 +59,11 @@ def focal_loss(image, text, log_scale, same=None, gamma=1.0):
     ->      loss, logits (B, B) = image text^T / tau
     """
     B = image.shape[0]
+    #: Similarities | s_{ij} = \langle v_i, w_j \rangle / \tau
     logits = image @ (text * log_scale.exp()).T
+
     pairs = np.eye(B, dtype=bool)
+    #: How much each pair surprises, weighed by how much it is in doubt | l_{ij} = -(1 - p_{ij})^\gamma \log p_{ij}
     # minivl:exercise ex10.a points=3 "the focal loss"
     # minivl:hint -log p is softplus(-z), log(1 - p) is -softplus(z); z = logits if i = j, else -logits
     # minivl:hint `losses` (B, B): what each pair adds to the sum, before twins are left out
@@ -66,6 +73,7 @@ def focal_loss(image, text, log_scale, same=None, gamma=1.0):
     # minivl:end
     if same is not None:
         losses = ops.where(to_device(same & ~pairs, device_of(image.data)), 0.0, losses)
+
     return losses.sum() * (2 / B), logits
 
 

@@ -46,6 +46,8 @@ LEADS = {
     "that belong together shall point the same way.",
     "pairs": "Each of {B} pictures against each of {B} texts: how far do their vectors point the same way? The "
     "pairs on the diagonal belong together. The loss is small where each row and each column prefers its own.",
+    "table": "A number for each of {B} pictures with each of {B} texts. Below is one row of that table: the first "
+    "picture with every text, its own first.",
     "choices": "Behind each word the model gives a probability to all {V} pieces that could follow. The loss is how "
     "much the true one surprises it: −log p, 0 if it was sure, {logv} if it had no idea.",
     "scalar": "One number, put together of others. Training makes it smaller, and nothing else.",

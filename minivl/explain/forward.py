@@ -65,6 +65,8 @@ class Forward:
         if out.ndim == 0:
             paired = self.pairs(variant) is not None
             return "pairs" if paired else "choices" if "cross_entropy" in below else "scalar"
+        if out.ndim == 2 and out.number in self.record.tokens.columns:
+            return "table"
         if "patch_embed" in own:
             return "tubes" if self.record.tokens.boxes else "patches"
         if looks:

@@ -27,6 +27,7 @@ const VIEWS = {
   side: s => [vectorsCard(s)],
   map: s => [vectorsCard(s)],
   stream: s => [vectorsCard(s)],
+  table: s => [vectorsCard(s, 'A row of the table: one picture, a column for each text')],
   vector: s => [vectorsCard(s)],
 };
 const PARTS = [
