@@ -7,7 +7,7 @@
 # **You will see.** The patches that two poolers ask for, where a model looks before it says a word, and a table of
 # gradients that are exactly zero.
 # **Needs.** Tutorials 08, 09 and 11.
-# **Time.** A minute and a half of training, an hour to read.
+# **Time.** About a minute of training, an hour to read.
 #
 # CLIP can tell which text belongs to a picture, but it cannot say a word. A captioner speaks, but to compare a picture
 # with a million texts it would have to speak about each pair. CoCa (Yu et al. 2022) does both with one decoder and
@@ -131,7 +131,7 @@ print("contrast ", *sorted(by_contrast - by_caption))
 # ## Training
 
 # %%
-steps = 4 if FAST else 600
+steps = 4 if FAST else 400
 size = 8 if FAST else 64
 optimizer = optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
 losses = {"contrast": [], "caption": []}

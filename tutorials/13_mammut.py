@@ -6,7 +6,7 @@
 # **Goal.** See how one set of weights serves two losses, and measure whether the two pull in one direction.
 # **You will see.** Both passes' tables of who moves whom, and the cosine of two gradients while the model learns.
 # **Needs.** Tutorials 09 and 12.
-# **Time.** A minute and a half to run, three quarters of an hour to read.
+# **Time.** About a minute to run, three quarters of an hour to read.
 #
 # CoCa cuts its decoder in half. MaMMUT (Kuo et al. 2023) does not: *all* of the decoder's layers read a text to compare
 # it, and all of them write. That wants two passes, for a text to be compared should be read whole, and one to be
@@ -117,7 +117,7 @@ print("of the decoder, only writing teaches:", *only)
 # the root of the dimension. So a small number may still be many times what chance would give.
 
 # %%
-steps = 3 if FAST else 400
+steps = 3 if FAST else 200
 every = 1 if FAST else 20
 size = 8 if FAST else 64
 optimizer = optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
