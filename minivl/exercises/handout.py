@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..run import write_beside
-from .cut import LARGEST, SubmissionError, parts_of, skeleton
+from .cut import LARGEST, SubmissionError, skeleton
 from .judge import PACKAGE, judge, marked_parts
 from .sheet import sheet_of
 
@@ -198,4 +198,4 @@ def part_titles(sheet):
     return [part for found in marked_parts(sheet).values() for part in found]
 
 
-__all__ = ["HandoutError", "check", "get", "hint", "parts_of", "read_text", "submit"]
+__all__ = ["HandoutError", "check", "get", "hint", "read_text", "submit"]

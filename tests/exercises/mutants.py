@@ -136,7 +136,7 @@ MUTANTS = {
         ("counts[pair] < min_count", "False"),
     ],
     "ex06.c": [
-        ("heap[0][0], []", "heap[0][0] * 0 + heap[-1][0], []"),
+        ("heap and heap[0][0] == rank", "heap"),
         ("merges[pair][0], i)", "-merges[pair][0], i)"),
         ("heappush(heap, (found[0], left))", "pass"),
         ("ids[left], ids[right] = found[1], None", "ids[left] = found[1]"),
