@@ -10,6 +10,7 @@ core and on sixty-four. Matrix products are cut the same way, each piece a singl
 
 import ctypes
 import importlib.util
+import math
 import os
 import queue
 import sys
@@ -21,7 +22,7 @@ from . import blas
 
 CHUNK_BYTES = 1 << 21  # of one array, at most. Larger ones leave the cache; with smaller ones threads wait for Python
 SPLIT_BYTES = 1 << 20  # of one array, at least, before it is cut at all
-PRODUCT_FLOPS = 1 << 23  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
+PRODUCT_FLOPS = 1 << 25  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------------
@@ -29,6 +30,8 @@ PRODUCT_FLOPS = 1 << 23  # of one piece of a matrix product, at least: what it t
 
 def array_module(x):
     """numpy or cupy: the module whose functions work on `x`."""
+    if type(x) is np.ndarray:  # asked by every op, and nearly always the answer
+        return np
     return sys.modules["cupy"] if type(x).__module__.partition(".")[0] == "cupy" else np
 
 
@@ -99,11 +102,13 @@ def parallel(body, chunks):
     in its own thread. The first exception is raised here, after the others have finished.
     """
     chunks = list(chunks)
-    threads = 1 if len(chunks) < 2 or getattr(_here, "inside", False) else min(cores(), len(chunks))
+    threads = 1 if len(chunks) < 2 or _here.inside else min(cores(), len(chunks))
+    if threads == 1:
+        _here.do(body, chunks)
+        return
     job = _Job(body, chunks)
-    if threads > 1:
-        for _ in range(_staff(threads - 1)):
-            _waiting.put(job)
+    for _ in range(_staff(threads - 1)):
+        _waiting.put(job)
     job.work()
     job.done.wait()
     if job.error is not None:
@@ -116,17 +121,9 @@ class _Job:
     def __init__(self, body, chunks):
         self.body, self.left, self.unfinished = body, iter(chunks), len(chunks)
         self.lock, self.done, self.error = threading.Lock(), threading.Event(), None
-        if not chunks:
-            self.done.set()
 
     def work(self):
-        outer, _here.inside = getattr(_here, "inside", False), True
-        try:
-            with _single_threaded_blas:
-                for chunk in self.left:  # a list's iterator hands each element to one thread only
-                    self._do(chunk)
-        finally:
-            _here.inside = outer
+        _here.do(self._do, self.left)  # a list's iterator hands each element to one thread only
 
     def _do(self, chunk):
         try:
@@ -141,7 +138,20 @@ class _Job:
                     self.done.set()
 
 
-_here = threading.local()  # .inside: this thread is at work on a chunk
+class _Here(threading.local):
+    inside = False  # this thread is at work on a chunk
+
+    def do(self, body, chunks):
+        outer, self.inside = self.inside, True
+        try:
+            with _single_threaded_blas:
+                for chunk in chunks:
+                    body(chunk)
+        finally:
+            self.inside = outer
+
+
+_here = _Here()
 _waiting = queue.SimpleQueue()
 _threads = []
 _hiring = threading.Lock()
@@ -214,7 +224,7 @@ def rowwise(formula, *arrays, sums=0):
     A formula for rows can then be written as on paper: its temporaries are small, and never leave the cache.
     """
     leading = arrays[0].shape[:-1]
-    rows = int(np.prod(leading))
+    rows = math.prod(leading)
     flat = [a.reshape(rows, a.shape[-1]) for a in arrays]
     chunks = _chunks(rows, max(a.nbytes for a in flat))
     if len(chunks) < 2 or on_gpu(arrays[0]):
@@ -247,7 +257,7 @@ def rowwise(formula, *arrays, sums=0):
 
 def _chunks(n, nbytes):
     """How n rows, or numbers, of `nbytes` in all are cut: not at all below one chunk, else at least in two."""
-    return evenly(n, 1 if nbytes < SPLIT_BYTES else max(2, -(-nbytes // CHUNK_BYTES)))
+    return [slice(0, n)] if nbytes < SPLIT_BYTES else evenly(n, max(2, -(-nbytes // CHUNK_BYTES)))
 
 
 def elementwise(formula, *arrays):
@@ -294,13 +304,15 @@ def matmul(a, b, bias=None):
     chunks = evenly(longer, max(1, min(most, flops // min(max(flops // 8, PRODUCT_FLOPS), 8 * PRODUCT_FLOPS))))
     if on_gpu(a):
         piece(slice(None))
+    elif len(chunks) < 2:  # too small for two: a word at a time, in generation
+        with _single_threaded_blas:
+            np.matmul(a, b, out=out)
+        if bias is not None:
+            out += bias
     elif _single_threaded_blas.leave_to_blas(cores(), K, out.dtype):
         np.matmul(a, b, out=out)
         if bias is not None:
             parallel(add_bias, _chunks(M, out.nbytes))
-    elif len(chunks) < 2:
-        with _single_threaded_blas:
-            piece(slice(None))
     elif M >= N:
         parallel(piece, chunks)
     else:

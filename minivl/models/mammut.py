@@ -403,8 +403,9 @@ class CrossBlock(nn.Module):
         self.norm2, self.mlp, self.dropout = nn.LayerNorm(C), nn.MLP(C, hidden, random, scale), dropout
 
     def forward(self, x, memory, cache=None, random=None):
-        attended = self.attend_memory(self.norm1(x), memory=self.norm_memory(memory), cache=cache)
-        x = x + self.drop(attended, random)
+        if cache is None or not cache.has_memory(self.attend_memory):  # at the first word of a text only
+            memory = self.norm_memory(memory)
+        x = x + self.drop(self.attend_memory(self.norm1(x), memory=memory, cache=cache), random)
         return x + self.drop(self.mlp(self.norm2(x)), random)
 
     def drop(self, x, random):

@@ -86,6 +86,10 @@ class Cache:
             self.kept[place] = compute()
         return self.kept[place]
 
+    def has_memory(self, layer):
+        """Whether `layer` has worked out the keys and values of its memory, and needs it no more."""
+        return (layer, "memory") in self.kept
+
     def select(self, rows):
         """Keeps the examples `rows` (integers), in that order: beam search goes on from some of its beams, not all."""
         rows = np.asarray(rows)

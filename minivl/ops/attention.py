@@ -7,7 +7,8 @@ from .. import kernels
 from ..array import array_module, on_gpu, parallel, slices
 from ..tensor import op, unbroadcast
 
-_SCORES = 1 << 17  # held at a time: half a megabyte, so that a block of scores stays in a core's cache
+_SCORES = 1 << 18  # held at a time: a megabyte, that a block of scores stays in a core's cache
+_ROWS = 128  # of a block, at least: dk and dv of all keys are read and written once for each block
 _KEPT = 1 << 16  # scores a head up to which the weights are kept for backward; longer sequences compute them again
 
 
@@ -115,7 +116,7 @@ def _blocks(full):
     B, H, Tq, Tk = full
     examples = max(1, _SCORES // max(1, H * Tq * Tk))
     heads = min(H, max(1, _SCORES // max(1, Tq * Tk)))
-    rows = max(1, _SCORES // max(1, heads * Tk))
+    rows = max(_ROWS, _SCORES // max(1, heads * Tk))
     groups = [(b, h) for b in slices(B, examples) for h in slices(H, heads)]
     return groups, slices(Tq, rows)
 

@@ -1,10 +1,12 @@
 """GELU and its relatives: a number is let through by the share of a bell curve that lies below it. Kernels: gelu.cu."""
 
+import functools
+
 import numpy as np
 
 from .. import kernels
 from ..array import array_module, elementwise, rowwise
-from ..tensor import op
+from ..tensor import op, recording
 from . import rows
 
 # NumPy has no error function. Phi(-|x|) = t * Q(t) * exp(-x^2 / 2) with t = 1 / (1 + p |x|) and Q a polynomial, the
@@ -36,7 +38,7 @@ _Q = {
 
 
 def _tail(x):
-    """|x|, Phi(-|x|), the share of a standard normal distribution beyond x, and its density phi(x)."""
+    """|x|, Phi(-|x|), the share of a standard normal distribution beyond x, and exp(-x^2 / 2)."""
     xp, kind = array_module(x), max(4, x.itemsize)
     size, density = xp.abs(x), x * x
     density *= -0.5
@@ -49,7 +51,6 @@ def _tail(x):
         tail += coefficient
         tail *= t
     tail *= density
-    density *= 0.3989422804014327  # 1 / sqrt(2 pi)
     return size, tail, density
 
 
@@ -62,7 +63,8 @@ def gelu(x, bias=None, *, approximate="none"):
 
     bias    (C,) or None, added to x (..., C) first: on a GPU that costs nothing here, and a whole pass elsewhere
 
-    The derivative is worked out on the way, while the numbers are in the cache, and only multiplied in backward.
+    The derivative is worked out on the way, while the numbers are in the cache, and only multiplied in backward;
+    without a graph (no_grad) it is left out.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is {approximate!r}, must be 'none' or 'tanh'")
@@ -83,7 +85,9 @@ def _gate(name, kind, x, bias):
         raise ValueError(f"{name}: x {x.shape} needs a bias of its last axis, got {bias.shape}")
     if rows.wanted(*((x,) if bias is None else (x, bias))):
         return _by_kernel(kind, x) if bias is None else _with_bias_by_kernel(kind, x, bias)
-    formula = (_gelu_exact, _gelu_tanh, _quick_gelu)[kind]
+    formula = functools.partial((_gelu_exact, _gelu_tanh, _quick_gelu)[kind], sloped=recording())
+    if not recording():
+        return elementwise(formula, x) if bias is None else rowwise(lambda x: formula(x + bias), x), None
     if bias is None:
         y, slope = elementwise(formula, x)
         return y, lambda d: elementwise(np.multiply, d, slope)
@@ -96,54 +100,66 @@ def _gate(name, kind, x, bias):
     return y, lambda d: rowwise(a_few, d, slope, sums=1)
 
 
-def _gelu_exact(x):
+def _gelu_exact(x, sloped):
+    """y and, if `sloped`, dy/dx with it; so do the next two."""
     # Without a branch, which would be guessed wrong for every other number: x Phi(x) = (x + |x|)/2 - |x| Phi(-|x|).
     xp = array_module(x)
     size, tail, slope = _tail(x)
-    y = xp.maximum(x, 0)
+    y = xp.clip(x, 0, xp.inf)  # in half the time of maximum(x, 0)
     size *= tail
     y -= size
-    xp.copysign(tail, x, out=size)
-    positive = ~xp.signbit(x)
+    if not sloped:
+        return y
+    slope *= 0.3989422804014327  # 1 / sqrt(2 pi): from here on the density phi(x)
     slope *= x
-    slope -= size
-    slope += positive  # Phi(x) is Phi(-|x|) for x < 0, else 1 - Phi(-|x|)
+    slope -= _with_sign_of(x, tail)
+    slope += ~xp.signbit(x)  # Phi(x) is Phi(-|x|) for x < 0, else 1 - Phi(-|x|)
     return y, slope
 
 
-def _gelu_tanh(x):
+def _with_sign_of(x, size):
+    """copysign(size, x), where no size is negative: by its bits, in half of the time."""
+    bits = f"u{x.itemsize}"
+    signed = x.view(bits) & np.array(-0.0, x.dtype).view(bits).item()
+    signed |= size.view(bits)
+    return signed.view(x.dtype)
+
+
+def _gelu_tanh(x, sloped):
     xp, c, k = array_module(x), 0.7978845608028654, 0.044715
     square = x * x
     u = square * (c * k)
     u += c
     u *= x
     t = xp.tanh(u)
-    # slope = (1 + t)/2 + x/2 (1 - t^2) du/dx,   du/dx = c + 3 c k x^2
-    slope = t * t
-    xp.subtract(1, slope, out=slope)
-    square *= 3 * c * k
-    square += c
-    slope *= square
-    slope *= x
+    if sloped:  # (1 + t)/2 + x/2 (1 - t^2) du/dx,   du/dx = c + 3 c k x^2
+        slope = t * t
+        xp.subtract(1, slope, out=slope)
+        square *= 3 * c * k
+        square += c
+        slope *= square
+        slope *= x
+        slope += t
+        slope += 1
+        slope *= 0.5
     t += 1
-    slope += t
-    slope *= 0.5
     t *= x
     t *= 0.5
-    return t, slope
+    return (t, slope) if sloped else t
 
 
-def _quick_gelu(x):
+def _quick_gelu(x, sloped):
     s = array_module(x).tanh(x * 0.851)  # sigmoid(z) = (1 + tanh(z/2)) / 2
     s += 1
     s *= 0.5
-    slope = 1 - s
-    slope *= x
-    slope *= 1.702
-    slope += 1
-    slope *= s
+    if sloped:
+        slope = 1 - s
+        slope *= x
+        slope *= 1.702
+        slope += 1
+        slope *= s
     s *= x
-    return s, slope
+    return (s, slope) if sloped else s
 
 
 def _by_kernel(kind, x):

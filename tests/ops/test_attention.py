@@ -26,6 +26,7 @@ def blocks(request, monkeypatch):
     scores, kept = BLOCKS[request.param]
     if scores is not None:
         monkeypatch.setattr(attention_file, "_SCORES", scores)
+        monkeypatch.setattr(attention_file, "_ROWS", 1)
         monkeypatch.setattr(attention_file, "_KEPT", kept)
         monkeypatch.setenv("MINIVL_THREADS", "2")
 
@@ -146,6 +147,7 @@ def test_large_scores_do_not_overflow(random, blocks):
 @pytest.mark.parametrize("scores", [1, 8, 1 << 5, 1 << 16])
 def test_same_bits_on_any_number_of_threads(random, monkeypatch, scores, kept):
     monkeypatch.setattr(attention_file, "_SCORES", scores)
+    monkeypatch.setattr(attention_file, "_ROWS", 1)
     monkeypatch.setattr(attention_file, "_KEPT", kept)
     arrays = [a.astype(np.float32) for a in (*qkv(random, Tq=5, Tk=6), random.standard_normal((2, 5, 6)))]
     seen = set()
@@ -160,6 +162,7 @@ def test_same_bits_on_any_number_of_threads(random, monkeypatch, scores, kept):
 
 def test_blocks_may_be_worked_out_in_any_order(random, monkeypatch):
     monkeypatch.setattr(attention_file, "_SCORES", 1)
+    monkeypatch.setattr(attention_file, "_ROWS", 1)
     arrays = [a.astype(np.float32) for a in (*qkv(random, B=9), random.standard_normal((1, 1, 4, 4)))]
     d = random.standard_normal((9, 2, 4, 3)).astype(np.float32)
 
