@@ -5,14 +5,32 @@ import math
 import numpy as np
 
 from minivl import nn
-from minivl.models.coca import CoCa, Config
+from minivl.models import clip, coca, mammut
 
-# No text ends by itself (end_token -1), so that every engine generates as many tokens.
-COCA = {
-    "tiny": (64, Config.tiny(end_token=-1)),  # batch size, sizes
-    "base": (8, Config.base(image_layers=2, unimodal_layers=1, multimodal_layers=2, vocabulary=8192, end_token=-1)),
-    "small": (4, Config.tiny(width=16, heads=2, end_token=-1)),  # for --quick
+# At base width there are few layers, so that a step takes a second or two. No text ends by itself (end_token -1), so
+# that every engine generates as many tokens.
+_COCA = dict(image_layers=2, unimodal_layers=1, multimodal_layers=2)
+_CLIP = dict(image_layers=2, text_layers=2, text_width=768, text_heads=12)
+_MAMMUT = dict(image_layers=1, width=768, heads=12, layers=2, cross_layers=1, hidden=3072)
+MODELS = {  # model -> size -> (batch, sizes); "small" is for --quick
+    "CoCa": {
+        "tiny": (64, coca.Config.tiny(end_token=-1)),
+        "base": (8, coca.Config.base(**_COCA, vocabulary=8192, end_token=-1)),
+        "small": (4, coca.Config.tiny(width=16, heads=2, end_token=-1)),
+    },
+    "CLIP": {
+        "tiny": (64, clip.Config.tiny()),
+        "base": (8, clip.Config.vit_b_16(**_CLIP, vocabulary=8192)),
+        "small": (4, clip.Config.tiny(image_width=16, image_heads=2, text_width=16, text_heads=2)),
+    },
+    "MaMMUT": {
+        "tiny": (64, mammut.Config.tiny(end_token=-1)),
+        "base": (8, mammut.Config.base(**_MAMMUT, vocabulary=8192, end_token=-1)),
+        "small": (4, mammut.Config.tiny(width=16, heads=2, image_heads=2, end_token=-1)),
+    },
 }
+_CLASSES = {"CoCa": coca.CoCa, "CLIP": clip.CLIP, "MaMMUT": mammut.MaMMUT}
+
 ENCODER = dict(layers=6, width=192, heads=3, batch=64, tokens=65)
 SMALL_ENCODER = dict(layers=1, width=32, heads=2, batch=4, tokens=9)
 
@@ -45,9 +63,17 @@ def case_of(name, sizes):
     return {"kind": "encoder", "sizes": sizes} if name == "encoder" else {"kind": "op", "name": name, "sizes": sizes}
 
 
-def coca(size):
+def shape_of(model, size):
+    """Of a measured model, in words."""
+    (B, c), kinds = MODELS[model][size], ("image", "unimodal", "multimodal", "text")
+    layers = [n for name, n in vars(c).items() if name in ("layers", "cross_layers", *(f"{k}_layers" for k in kinds))]
+    width = c.image_width if model == "CLIP" else c.width
+    return f"width {width}, {' + '.join(map(str, layers))} layers, batch {B}"
+
+
+def model_of(case):
     """A new model, the same numbers at every call, and a batch for it."""
-    B, config = COCA[size]
+    B, config = MODELS[case["model"]][case["size"]]
     random = np.random.default_rng(0)
     T, S = config.context, config.image_size
     batch = {
@@ -55,7 +81,7 @@ def coca(size):
         "text": random.integers(0, config.vocabulary, (B, T)),
         "lengths": random.integers(T // 2, T + 1, B),
     }
-    return CoCa(config, np.random.default_rng(1)), batch
+    return _CLASSES[case["model"]](config, np.random.default_rng(1)), batch
 
 
 def encoder(layers, width, heads, batch, tokens):

@@ -75,16 +75,28 @@ def table(head, rows):
 # ---- the sections ----------------------------------------------------------------------------------------------------
 
 
-def models(bench):
+def coca(bench):
     """CoCa, whole: training (forward, backward, AdamW), inference (both losses), greedy generation with a cache."""
-    labelled = []
-    for size in ["small"] if bench.quick else ["tiny", "base"]:
-        B, c = cases.COCA[size]
-        shape = (
-            f"{size}: width {c.width}, {c.image_layers} + {c.unimodal_layers} + {c.multimodal_layers} layers, batch {B}"
-        )
-        labelled += [(f"{kind}, {shape}", {"kind": kind, "size": size}) for kind in ("train", "infer", "generate")]
-    return bench.compare("CoCa", labelled)
+    return model(bench, "CoCa", ("train", "infer", "generate"))
+
+
+def clip(bench):
+    """CLIP with a ViT, whole: training and inference."""
+    return model(bench, "CLIP", ("train", "infer"))
+
+
+def mammut(bench):
+    """MaMMUT, whole: training by both passes, inference (both losses), greedy generation with a cache."""
+    return model(bench, "MaMMUT", ("train", "infer", "generate"))
+
+
+def model(bench, name, kinds):
+    labelled = [
+        (f"{kind}, {size}: {cases.shape_of(name, size)}", {"kind": kind, "model": name, "size": size})
+        for size in (["small"] if bench.quick else ["tiny", "base"])
+        for kind in kinds
+    ]
+    return bench.compare(name, labelled)
 
 
 def encoder(bench):
@@ -135,12 +147,12 @@ def ops(bench):
 def memory(bench):
     """The peak of two steps, in new processes: beyond what the imports took, and of the whole process."""
     labelled = [("encoder", cases.case_of("encoder", cases.SMALL_ENCODER if bench.quick else cases.ENCODER))]
-    if not bench.quick:
-        labelled += [
-            (f"CoCa, {kind}, {size}", {"kind": kind, "size": size})
-            for kind in ("train", "infer")
-            for size in ("tiny", "base")
-        ]
+    labelled += [
+        (f"{model}, {kind}, {size}", {"kind": kind, "model": model, "size": size})
+        for size in (["small"] if bench.quick else ["tiny", "base"])
+        for model in cases.MODELS
+        for kind in ("train", "infer")
+    ]
     rows = []
     for label, case in labelled:
         whole, beyond = zip(*(engines.peak_memory(e.name, case) for e in bench.engines), strict=True)
@@ -185,7 +197,7 @@ def exponent(n, y):
     return float(np.polyfit(np.log(n), np.log(y), 1)[0])
 
 
-SECTIONS = {section.__name__: section for section in (models, encoder, ops, memory, imports, growth)}
+SECTIONS = {section.__name__: section for section in (coca, clip, mammut, encoder, ops, memory, imports, growth)}
 
 
 # ---- the report ------------------------------------------------------------------------------------------------------

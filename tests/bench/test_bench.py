@@ -48,10 +48,26 @@ def test_the_loss_of_a_step_is_that_of_the_plain_model():
     np.testing.assert_allclose(loss, with_arrays.encoder_loss_in_numpy(ENCODER), rtol=1e-5)
 
 
-def test_a_step_trains():
-    step = with_minivl.prepare({"kind": "train", "size": "small"})
-    losses = [float(step()[0]) for _ in range(3)]
-    assert losses[2] < losses[1] < losses[0]
+@pytest.mark.parametrize("model", cases.MODELS)
+def test_a_step_trains(model):
+    step = with_minivl.prepare({"kind": "train", "model": model, "size": "small"})
+    losses = [float(step()[0]) for _ in range(10)]
+    assert losses[9] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("model", cases.MODELS)
+def test_inference_gives_the_loss_that_training_begins_with(model):
+    train, infer = (with_minivl.prepare({"kind": kind, "model": model, "size": "small"}) for kind in ("train", "infer"))
+    first = train()[0]
+    np.testing.assert_allclose([infer()[0], infer()[0]], first, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["CoCa", "MaMMUT"])
+def test_a_text_is_generated_to_the_end_of_the_context(model):
+    """And so is as long in every engine."""
+    batch, config = cases.MODELS[model]["small"]
+    [texts] = with_minivl.prepare({"kind": "generate", "model": model, "size": "small"})()
+    assert texts.shape == (batch, config.context - 1)
 
 
 def test_engines_that_disagree_are_not_compared():
@@ -104,8 +120,9 @@ def test_memory_of_a_larger_batch_is_larger():
 @pytest.mark.peer
 def test_every_case_is_equal_in_pytorch(capsys):
     pytest.importorskip("torch")
-    cpu.main(["--quick", "--only", "models", "--only", "encoder", "--only", "ops"])  # raises where results differ
-    assert len(tables(capsys.readouterr().out)) == 3
+    sections = ("coca", "clip", "mammut", "encoder", "ops")
+    cpu.main(["--quick", *(part for name in sections for part in ("--only", name))])  # raises where results differ
+    assert len(tables(capsys.readouterr().out)) == len(sections)
 
 
 @pytest.mark.peer

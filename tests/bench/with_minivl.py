@@ -24,7 +24,7 @@ def prepare(case):
 
 
 def train(case):
-    model, batch = cases.coca(case["size"])
+    model, batch = cases.model_of(case)
     optimizer = optim.AdamW(model.parameters(), lr=1e-3)
 
     def step():
@@ -38,7 +38,7 @@ def train(case):
 
 
 def infer(case):
-    model, batch = cases.coca(case["size"])
+    model, batch = cases.model_of(case)
 
     def step():
         with no_grad():
@@ -48,7 +48,7 @@ def infer(case):
 
 
 def generate(case):
-    model, batch = cases.coca(case["size"])
+    model, batch = cases.model_of(case)
     return lambda: [np.array(model.generate(batch["image"]))]
 
 
