@@ -53,9 +53,24 @@ SMALL_GROWING = {
     "tokens, attention alone": ("attention", [dict(_ATTENTION, tokens=n) for n in (64, 128)]),
 }
 OPS = (
-    "attention", "attention, causal", "layernorm", "gelu", "cross_entropy", "linear", "softmax", "embedding",
-    "patch_embed", "AdamW",
+    "attention", "attention, causal", "layernorm", "add_layernorm", "rmsnorm", "normalize", "batch_norm", "gelu",
+    "quick_gelu", "softmax", "cross_entropy", "contrastive", "linear", "embedding", "patch_embed", "conv2d", "AdamW",
 )  # fmt: skip
+
+# The most that minivl's time may be of PyTorch's; what is missing is only reported.
+WANTED = {
+    "train": {"tiny": 0.95, "base": 1.1},
+    "generate": {"tiny": 1, "base": 1},
+    "op": {"attention": 1.2, "attention, causal": 1.2, "layernorm": 1, "gelu": 1, "cross_entropy": 1, "AdamW": 1},
+}
+WANTED_MEMORY = 1
+# The largest exponents of time and of memory: scores are worked out a chunk at a time, and never kept whole.
+WANTED_GROWTH = {"tokens, attention alone": (2, 1)}
+
+
+def wanted(case):
+    """The target of a case, None if it has none."""
+    return WANTED.get(case["kind"], {}).get(case.get("name", case.get("size")))
 
 
 def case_of(name, sizes):
@@ -102,12 +117,21 @@ def op_inputs(name, batch, tokens, width, heads):
         return normal(B, T, H, C // H).transpose(0, 2, 1, 3)
 
     V, patch = 8 * C, 16
-    side = patch * max(1, math.isqrt(T))  # of a picture with about T patches
+    places = max(1, math.isqrt(T))
+    side = patch * places  # of a picture with about T patches
+    pairs, third = 16 * B, C // 3  # as many pictures and texts as a small batch has; as many features as a small map
     return {
         "attention": lambda: [heads_of_a_projection() for _ in range(3)],
         "attention, causal": lambda: [heads_of_a_projection() for _ in range(3)] + [np.tri(T, dtype=bool)],
         "layernorm": lambda: [normal(B, T, C), normal(C), normal(C)],
+        "add_layernorm": lambda: [normal(B, T, C), normal(B, T, C), normal(C), normal(C)],
+        "rmsnorm": lambda: [normal(B, T, C), normal(C)],
+        "normalize": lambda: [normal(B, T, C)],
+        "batch_norm": lambda: [normal(B, places, places, C), normal(C), normal(C)],
         "gelu": lambda: [normal(B, T, 4 * C)],
+        "quick_gelu": lambda: [normal(B, T, 4 * C)],
+        "contrastive": lambda: [*(0.1 * normal(pairs, C) for _ in range(2)), np.array(1, np.float32)],
+        "conv2d": lambda: [normal(B, places, places, third), normal(3, 3, third, third), normal(third)],
         "cross_entropy": lambda: [normal(B * T // 4, V), random.integers(0, V, B * T // 4)],
         "linear": lambda: [normal(B, T, C), normal(C, 4 * C), normal(4 * C)],
         "softmax": lambda: [normal(B, H, T, T)],
@@ -119,7 +143,7 @@ def op_inputs(name, batch, tokens, width, heads):
 
 def learned(name, arrays):
     """Which of an op's inputs get a gradient."""
-    return [a.dtype.kind == "f" and a.ndim > 0 and not (name == "patch_embed" and a.ndim == 4 and i == 0)
+    return [a.dtype.kind == "f" and not (name == "patch_embed" and a.ndim == 4 and i == 0)
             for i, a in enumerate(arrays)]  # fmt: skip
 
 

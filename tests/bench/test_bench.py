@@ -37,7 +37,8 @@ def test_a_quick_run_writes_its_tables(command, tmp_path):
     for head, rule, *rows in tables(text):
         assert rows and all(len(row) == len(head) == len(rule) for row in rows)
         for row in rows:
-            cells = [cell.removesuffix(" %").replace(",", "") for cell in row[1:] if cell != "minivl"]
+            cells = [cell for name, cell in zip(head, row, strict=True) if name not in (head[0], "engine", "wanted")]
+            cells = [cell.removesuffix(" %").replace(",", "") for cell in cells]
             assert all(np.isfinite(float(number)) for cell in cells for number in cell.split())
     for name in ("NumPy", "cores", "threads", "OPENBLAS_CORETYPE is not set"):
         assert name in text
@@ -109,6 +110,32 @@ def test_a_fitted_exponent_and_the_spread():
     assert cpu.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
     assert engines.spread([1, 2, 3, 4, 5]) == pytest.approx(1)
     assert [cpu.number(x) for x in (0.01234, 12.34, 1234.5)] == ["0.0123", "12.3", "1,234"]
+
+
+@pytest.mark.parametrize("name", cases.OPS)
+def test_every_op_gives_its_output_and_the_gradients_of_what_is_learned(name):
+    sizes = cases.SIZES["small"]
+    arrays = cases.op_inputs(name, **sizes)
+    results = with_minivl.prepare(cases.case_of(name, sizes))()
+    shapes = [a.shape for a, wanted in zip(arrays, cases.learned(name, arrays), strict=True) if wanted]
+    assert [a.shape for a in results[0 if name == "AdamW" else 1 :]] == shapes
+    assert all(np.isfinite(a).all() and np.abs(a).max() > 0 for a in results)
+
+
+def test_a_ratio_is_judged_by_its_target():
+    bench = cpu.Bench.__new__(cpu.Bench)
+    bench.judged = []
+    assert bench.beside("a", [0.9, 1.0], 0.95) == ["0.90", "0.95, met"]
+    assert bench.beside("b", [0.96, 1.0], 0.95) == ["0.96", "0.95, not met"]
+    assert bench.beside("c", [3, 1], None) == ["3.00", ""] and bench.beside("d", [3], 1) == []
+    assert bench.judge("e", [2.0, 1.2], (2, 1)) == "2.00 and 1.00, not met"
+    assert bench.judged == [("a: 0.90", True), ("b: 0.96", False), ("e: 2.00 and 1.20", False)]
+
+
+def test_the_targets_are_those_of_cases_that_exist():
+    assert cases.wanted({"kind": "train", "model": "CLIP", "size": "tiny"}) == 0.95
+    assert cases.wanted(cases.case_of("gelu", {})) == 1 and cases.wanted(ENCODER) is None
+    assert set(cases.WANTED["op"]) <= set(cases.OPS) and set(cases.WANTED_GROWTH) <= set(cases.GROWING)
 
 
 def test_memory_of_a_larger_batch_is_larger():

@@ -9,6 +9,8 @@ import torch_models
 from minivl.array import cores
 
 torch.set_num_threads(cores())
+# The first optimiser imports 80 MB of compiler. That is no part of a step, so not of its memory either.
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
 
 
 def about():
@@ -87,7 +89,14 @@ OPS = {
     "attention": F.scaled_dot_product_attention,
     "attention, causal": F.scaled_dot_product_attention,
     "layernorm": lambda x, weight, bias: F.layer_norm(x, bias.shape, weight, bias),
+    "add_layernorm": lambda x, branch, weight, bias: F.layer_norm(x + branch, bias.shape, weight, bias),
+    "rmsnorm": lambda x, weight: F.rms_norm(x, weight.shape, weight, eps=1e-6),
+    "normalize": lambda x: F.normalize(x, dim=-1, eps=1e-12),
+    "batch_norm": lambda x, weight, bias: F.batch_norm(x, None, None, weight, bias, training=True),
     "gelu": F.gelu,
+    "quick_gelu": torch_models.quick_gelu,
+    "contrastive": torch_models.contrastive_loss,
+    "conv2d": lambda x, w, bias: F.conv2d(x, w, bias, padding=1),
     "cross_entropy": F.cross_entropy,
     "linear": F.linear,
     "softmax": lambda x: x.softmax(-1),
@@ -105,9 +114,16 @@ def op(case):
         arrays[1] = np.ascontiguousarray(arrays[1].T)
     if name == "patch_embed":
         arrays[1] = np.ascontiguousarray(arrays[1].transpose(3, 0, 1, 2))
+    of_maps = name in ("batch_norm", "conv2d")
+    if of_maps:
+        arrays[0] = features_second(arrays[0])
+    if name == "conv2d":
+        arrays[1] = np.ascontiguousarray(arrays[1].transpose(3, 2, 0, 1))
     inputs = [torch.from_numpy(a).requires_grad_(wanted) for a, wanted in zip(arrays, learn, strict=True)]
     tensors = [x for x in inputs if x.requires_grad]
-    dy = torch.from_numpy(np.asarray(cases.upstream(OPS[name](*inputs).shape)))
+    shape = OPS[name](*inputs).shape
+    dy = features_second(cases.upstream([shape[i] for i in (0, 2, 3, 1)])) if of_maps else cases.upstream(shape)
+    dy = torch.from_numpy(np.asarray(dy))
 
     def step():
         for tensor in tensors:
@@ -117,6 +133,11 @@ def op(case):
         return [y.detach().numpy(), *(tensor.grad.numpy() for tensor in tensors)]
 
     return step
+
+
+def features_second(maps):
+    """(B, H, W, C) -> (B, C, H, W), as PyTorch has it"""
+    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
 
 
 def adamw(arrays):
