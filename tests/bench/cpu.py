@@ -36,7 +36,7 @@ class Bench:
             [] if alone else [name for name in engines.ENGINES if name not in names and engines.installed(name)]
         )
 
-    def times(self, case, rounds=9, others=()):
+    def times(self, case, rounds=7, others=()):
         rounds, seconds = (1, 0.01) if self.quick else (rounds, TURN)
         return engines.time_each([*self.engines, *others], case, rounds, seconds)
 
