@@ -29,36 +29,49 @@ class Bench:
     """One run: who takes part, how long it may take, and the report so far."""
 
     def __init__(self, quick, alone):
-        self.quick = quick
+        self.quick, self.judged = quick, []
         names = ["minivl"] if alone or not engines.installed("PyTorch") else ["minivl", "PyTorch"]
         self.engines = [engines.Engine(name) for name in names]
         self.peers = (
             [] if alone else [name for name in engines.ENGINES if name not in names and engines.installed(name)]
         )
 
-    def times(self, case, rounds=9, others=()):
+    def times(self, case, rounds=7, others=()):
         rounds, seconds = (1, 0.01) if self.quick else (rounds, TURN)
         return engines.time_each([*self.engines, *others], case, rounds, seconds)
 
     def compare(self, heading, labelled):
         """Times of several cases as a table: one row for each (label, case)."""
-        rows = [[label, *figures(self.times(case), 1e3)] for label, case in labelled]
-        return table([heading, *columns([e.name for e in self.engines], "ms")], rows)
+        rows = []
+        for label, case in labelled:
+            times = self.times(case)
+            medians, spread = [t for t, _ in times.values()], max(s for _, s in times.values())
+            beside = self.beside(f"time of {heading}, {label}", medians, cases.wanted(case))
+            rows.append([label, *(number(1e3 * t) for t in medians), *beside, f"{100 * spread:.0f} %"])
+        return table([heading, *self.columns("ms"), "spread"], rows)
+
+    def columns(self, unit):
+        names = [e.name for e in self.engines]
+        return [f"{name}, {unit}" for name in names] + (["ratio", "wanted"] if len(names) == 2 else [])
+
+    def beside(self, label, figures, wanted):
+        """The cells behind the figures of both engines: their ratio, and what it should be. None for one engine."""
+        if len(figures) < 2:
+            return []
+        ratio = figures[0] / figures[1]
+        return [f"{ratio:.2f}", self.judge(label, [ratio], [wanted] if wanted else [])]
+
+    def judge(self, label, found, wanted):
+        """Each of `found` should be at most its `wanted`. A cell for the table; the end of the report has all."""
+        if not wanted:
+            return ""
+        met = all(round(a, 2) <= b for a, b in zip(found, wanted, strict=True))
+        self.judged.append((f"{label}: {' and '.join(f'{a:.2f}' for a in found)}", met))
+        return f"{' and '.join(f'{b:.2f}' for b in wanted)}, {'met' if met else 'not met'}"
 
     def close(self):
         for engine in self.engines:
             engine.close()
-
-
-def columns(names, unit):
-    return [f"{name}, {unit}" for name in names] + (["ratio"] if len(names) == 2 else []) + ["spread"]
-
-
-def figures(times, scale):
-    """A row: the medians, the ratio of the first to the second where there are two, the widest spread."""
-    medians = [t for t, _ in times.values()]
-    ratio = [f"{medians[0] / medians[1]:.2f}"] if len(medians) == 2 else []
-    return [*(number(t * scale) for t in medians), *ratio, f"{100 * max(s for _, s in times.values()):.0f} %"]
 
 
 def number(x):
@@ -75,16 +88,28 @@ def table(head, rows):
 # ---- the sections ----------------------------------------------------------------------------------------------------
 
 
-def models(bench):
+def coca(bench):
     """CoCa, whole: training (forward, backward, AdamW), inference (both losses), greedy generation with a cache."""
-    labelled = []
-    for size in ["small"] if bench.quick else ["tiny", "base"]:
-        B, c = cases.COCA[size]
-        shape = (
-            f"{size}: width {c.width}, {c.image_layers} + {c.unimodal_layers} + {c.multimodal_layers} layers, batch {B}"
-        )
-        labelled += [(f"{kind}, {shape}", {"kind": kind, "size": size}) for kind in ("train", "infer", "generate")]
-    return bench.compare("CoCa", labelled)
+    return model(bench, "CoCa", ("train", "infer", "generate"))
+
+
+def clip(bench):
+    """CLIP with a ViT, whole: training and inference."""
+    return model(bench, "CLIP", ("train", "infer"))
+
+
+def mammut(bench):
+    """MaMMUT, whole: training by both passes, inference (both losses), greedy generation with a cache."""
+    return model(bench, "MaMMUT", ("train", "infer", "generate"))
+
+
+def model(bench, name, kinds):
+    labelled = [
+        (f"{kind}, {size}: {cases.shape_of(name, size)}", {"kind": kind, "model": name, "size": size})
+        for size in (["small"] if bench.quick else ["tiny", "base"])
+        for kind in kinds
+    ]
+    return bench.compare(name, labelled)
 
 
 def encoder(bench):
@@ -135,20 +160,18 @@ def ops(bench):
 def memory(bench):
     """The peak of two steps, in new processes: beyond what the imports took, and of the whole process."""
     labelled = [("encoder", cases.case_of("encoder", cases.SMALL_ENCODER if bench.quick else cases.ENCODER))]
-    if not bench.quick:
-        labelled += [
-            (f"CoCa, {kind}, {size}", {"kind": kind, "size": size})
-            for kind in ("train", "infer")
-            for size in ("tiny", "base")
-        ]
+    labelled += [
+        (f"{model}, {kind}, {size}", {"kind": kind, "model": model, "size": size})
+        for size in (["small"] if bench.quick else ["tiny", "base"])
+        for model in cases.MODELS
+        for kind in ("train", "infer")
+    ]
     rows = []
     for label, case in labelled:
         whole, beyond = zip(*(engines.peak_memory(e.name, case) for e in bench.engines), strict=True)
-        ratio = [f"{beyond[0] / beyond[1]:.2f}"] if len(beyond) == 2 else []
-        rows.append([label, *(number(b / 1e6) for b in beyond), *ratio, *(number(b / 1e6) for b in whole)])
-    names = [e.name for e in bench.engines]
-    head = [f"{name}, MB" for name in names] + (["ratio"] if len(names) == 2 else [])
-    return table(["peak of", *head, *(f"{name}, whole process, MB" for name in names)], rows)
+        beside = bench.beside(f"memory of {label}", beyond, cases.WANTED_MEMORY)
+        rows.append([label, *(number(b / 1e6) for b in beyond), *beside, *(number(b / 1e6) for b in whole)])
+    return table(["peak of", *bench.columns("MB"), *(f"{e.name}, whole process, MB" for e in bench.engines)], rows)
 
 
 def imports(bench):
@@ -174,10 +197,13 @@ def growth(bench):
         for e in bench.engines:
             seconds = [t[e.name][0] for t in times]
             peaks = [engines.peak_memory(e.name, case)[1] for case in line]
-            exponents = [f"{exponent(n, y):.2f}" for y in (seconds, peaks)]
+            exponents = [exponent(n, y) for y in (seconds, peaks)]
+            wanted = cases.WANTED_GROWTH.get(heading, ()) if e.name == "minivl" else ()
+            verdict = bench.judge(f"exponents of {heading}", exponents, wanted)
             measured = [", ".join(number(y * scale) for y in ys) for ys, scale in ((seconds, 1e3), (peaks, 1e-6))]
-            rows.append([f"{heading} {', '.join(map(str, n))}", e.name, *exponents, *measured])
-    return table(["growing", "engine", "time ∝ n^", "memory ∝ n^", "ms", "MB"], rows)
+            label = f"{heading} {', '.join(map(str, n))}"
+            rows.append([label, e.name, *(f"{p:.2f}" for p in exponents), verdict, *measured])
+    return table(["growing", "engine", "time ∝ n^", "memory ∝ n^", "wanted", "ms", "MB"], rows)
 
 
 def exponent(n, y):
@@ -185,7 +211,7 @@ def exponent(n, y):
     return float(np.polyfit(np.log(n), np.log(y), 1)[0])
 
 
-SECTIONS = {section.__name__: section for section in (models, encoder, ops, memory, imports, growth)}
+SECTIONS = {section.__name__: section for section in (coca, clip, mammut, encoder, ops, memory, imports, growth)}
 
 
 # ---- the report ------------------------------------------------------------------------------------------------------
@@ -238,12 +264,16 @@ def report(bench, sections):
     add("# What minivl costs on a CPU")
     add(
         "Written by `python tests/bench/cpu.py`. Medians; ratio: minivl's time or memory over PyTorch's (eager, its "
-        "default AdamW), below 1 is less; spread: between the quartiles. float32, the same weights, results checked "
-        "equal to 1e-4 first."
+        "default AdamW), below 1 is less; wanted: the most that it should be; spread: between the quartiles. float32, "
+        "the same weights, results checked equal to 1e-4 first."
     )
     add(machine(bench) + f"\n- {load()}")
     for name in sections:
         add(f"## {name}\n\n{SECTIONS[name].__doc__}\n\n{SECTIONS[name](bench)}")
+    if bench.judged:
+        missed = [f"- {label}" for label, met in bench.judged if not met]
+        met = f"{len(bench.judged) - len(missed)} of {len(bench.judged)} met."
+        add(f"## targets\n\n{met}" + (" Not met:\n\n" + "\n".join(missed) if missed else ""))
     return "\n\n".join(parts) + "\n"
 
 

@@ -80,14 +80,14 @@ def ours(model, batch, dtype):
 
 
 def in_pytorch(config, weights, batch, dtype, fused=False, compiled=False):
-    """(step, bytes of memory at the peak of one, its loss) of the same model, as with_torch.py writes it."""
+    """(step, bytes of memory at the peak of one, its loss) of the same model, as torch_models.py writes it."""
     import gpu_torch
     import torch
-    import with_torch
+    import torch_models
 
     device, like = gpu_torch.DEVICE, getattr(torch, dtype)
     with torch.device(device):
-        model = with_torch.take_weights(with_torch.CoCa(config), weights).to(like)
+        model = torch_models.take_weights(torch_models.CoCa(config), weights).to(like)
     batch = {name: torch.from_numpy(a).to(device) for name, a in batch.items()}
     batch["image"] = batch["image"].to(like)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=fused or None)

@@ -37,7 +37,8 @@ def test_a_quick_run_writes_its_tables(command, tmp_path):
     for head, rule, *rows in tables(text):
         assert rows and all(len(row) == len(head) == len(rule) for row in rows)
         for row in rows:
-            cells = [cell.removesuffix(" %").replace(",", "") for cell in row[1:] if cell != "minivl"]
+            cells = [cell for name, cell in zip(head, row, strict=True) if name not in (head[0], "engine", "wanted")]
+            cells = [cell.removesuffix(" %").replace(",", "") for cell in cells]
             assert all(np.isfinite(float(number)) for cell in cells for number in cell.split())
     for name in ("NumPy", "cores", "threads", "OPENBLAS_CORETYPE is not set"):
         assert name in text
@@ -48,10 +49,26 @@ def test_the_loss_of_a_step_is_that_of_the_plain_model():
     np.testing.assert_allclose(loss, with_arrays.encoder_loss_in_numpy(ENCODER), rtol=1e-5)
 
 
-def test_a_step_trains():
-    step = with_minivl.prepare({"kind": "train", "size": "small"})
-    losses = [float(step()[0]) for _ in range(3)]
-    assert losses[2] < losses[1] < losses[0]
+@pytest.mark.parametrize("model", cases.MODELS)
+def test_a_step_trains(model):
+    step = with_minivl.prepare({"kind": "train", "model": model, "size": "small"})
+    losses = [float(step()[0]) for _ in range(10)]
+    assert losses[9] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("model", cases.MODELS)
+def test_inference_gives_the_loss_that_training_begins_with(model):
+    train, infer = (with_minivl.prepare({"kind": kind, "model": model, "size": "small"}) for kind in ("train", "infer"))
+    first = train()[0]
+    np.testing.assert_allclose([infer()[0], infer()[0]], first, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["CoCa", "MaMMUT"])
+def test_a_text_is_generated_to_the_end_of_the_context(model):
+    """And so is as long in every engine."""
+    batch, config = cases.MODELS[model]["small"]
+    [texts] = with_minivl.prepare({"kind": "generate", "model": model, "size": "small"})()
+    assert texts.shape == (batch, config.context - 1)
 
 
 def test_engines_that_disagree_are_not_compared():
@@ -95,6 +112,32 @@ def test_a_fitted_exponent_and_the_spread():
     assert [cpu.number(x) for x in (0.01234, 12.34, 1234.5)] == ["0.0123", "12.3", "1,234"]
 
 
+@pytest.mark.parametrize("name", cases.OPS)
+def test_every_op_gives_its_output_and_the_gradients_of_what_is_learned(name):
+    sizes = cases.SIZES["small"]
+    arrays = cases.op_inputs(name, **sizes)
+    results = with_minivl.prepare(cases.case_of(name, sizes))()
+    shapes = [a.shape for a, wanted in zip(arrays, cases.learned(name, arrays), strict=True) if wanted]
+    assert [a.shape for a in results[0 if name == "AdamW" else 1 :]] == shapes
+    assert all(np.isfinite(a).all() and np.abs(a).max() > 0 for a in results)
+
+
+def test_a_ratio_is_judged_by_its_target():
+    bench = cpu.Bench.__new__(cpu.Bench)
+    bench.judged = []
+    assert bench.beside("a", [0.9, 1.0], 0.95) == ["0.90", "0.95, met"]
+    assert bench.beside("b", [0.96, 1.0], 0.95) == ["0.96", "0.95, not met"]
+    assert bench.beside("c", [3, 1], None) == ["3.00", ""] and bench.beside("d", [3], 1) == []
+    assert bench.judge("e", [2.0, 1.2], (2, 1)) == "2.00 and 1.00, not met"
+    assert bench.judged == [("a: 0.90", True), ("b: 0.96", False), ("e: 2.00 and 1.20", False)]
+
+
+def test_the_targets_are_those_of_cases_that_exist():
+    assert cases.wanted({"kind": "train", "model": "CLIP", "size": "tiny"}) == 0.95
+    assert cases.wanted(cases.case_of("gelu", {})) == 1 and cases.wanted(ENCODER) is None
+    assert set(cases.WANTED["op"]) <= set(cases.OPS) and set(cases.WANTED_GROWTH) <= set(cases.GROWING)
+
+
 def test_memory_of_a_larger_batch_is_larger():
     small, large = (cases.case_of("encoder", dict(cases.SMALL_ENCODER, batch=n)) for n in (64, 256))
     (_, less), (whole, more) = engines.peak_memory("minivl", small), engines.peak_memory("minivl", large)
@@ -104,8 +147,9 @@ def test_memory_of_a_larger_batch_is_larger():
 @pytest.mark.peer
 def test_every_case_is_equal_in_pytorch(capsys):
     pytest.importorskip("torch")
-    cpu.main(["--quick", "--only", "models", "--only", "encoder", "--only", "ops"])  # raises where results differ
-    assert len(tables(capsys.readouterr().out)) == 3
+    sections = ("coca", "clip", "mammut", "encoder", "ops")
+    cpu.main(["--quick", *(part for name in sections for part in ("--only", name))])  # raises where results differ
+    assert len(tables(capsys.readouterr().out)) == len(sections)
 
 
 @pytest.mark.peer
