@@ -61,36 +61,46 @@ class Cache:
     """
 
     def __init__(self):
-        self.kept = {}  # layer -> (keys, values), each (B, H, T, D)
+        self.memories = {}  # layer -> (keys, values) of its memory, each (B, H, M, D)
+        self.rooms, self.used = (
+            {},
+            {},
+        )  # layer -> keys and values of its own tokens (2, B, H, room, D); how many there are
 
     @property
     def length(self):
         """How many tokens self-attention has read."""
-        return max((k.shape[2] for layer, (k, _) in self.kept.items() if layer[1] == "self"), default=0)
+        return max(self.used.values(), default=0)
 
     def extend(self, layer, k, v):
-        """Appends the keys and values (B, H, T, D) of new tokens; returns those of all tokens."""
-        place = (layer, "self")
-        if place in self.kept:
-            before_k, before_v = self.kept[place]
-            xp = array_module(k.data)
-            k = Tensor(xp.concatenate([before_k.data, k.data], axis=2))
-            v = Tensor(xp.concatenate([before_v.data, v.data], axis=2))
-        self.kept[place] = k, v
-        return k, v
+        """Appends the keys and values (B, H, T, D) of new tokens; returns those of all tokens.
+
+        Room is taken for twice as many as there are, so that a token is copied twice and not once for every later one.
+        """
+        xp, (B, H, T, D) = array_module(k.data), k.shape
+        before = self.used.get(layer, 0)
+        now = before + T
+        if before == 0 or now > self.rooms[layer].shape[3]:
+            larger = xp.empty((2, B, H, 2 * now, D), k.dtype)
+            if before:
+                larger[..., :before, :] = self.rooms[layer][..., :before, :]
+            self.rooms[layer] = larger
+        room, self.used[layer] = self.rooms[layer], now
+        room[0, :, :, before:now], room[1, :, :, before:now] = k.data, v.data
+        return Tensor(room[0, :, :, :now]), Tensor(room[1, :, :, :now])
 
     def once(self, layer, compute):
         """The keys and values of a memory that does not change: computed at the first call."""
-        place = (layer, "memory")
-        if place not in self.kept:
-            self.kept[place] = compute()
-        return self.kept[place]
+        if layer not in self.memories:
+            self.memories[layer] = compute()
+        return self.memories[layer]
 
     def has_memory(self, layer):
         """Whether `layer` has worked out the keys and values of its memory, and needs it no more."""
-        return (layer, "memory") in self.kept
+        return layer in self.memories
 
     def select(self, rows):
         """Keeps the examples `rows` (integers), in that order: beam search goes on from some of its beams, not all."""
         rows = np.asarray(rows)
-        self.kept = {place: (Tensor(k.data[rows]), Tensor(v.data[rows])) for place, (k, v) in self.kept.items()}
+        self.memories = {layer: (Tensor(k.data[rows]), Tensor(v.data[rows])) for layer, (k, v) in self.memories.items()}
+        self.rooms = {layer: room[:, rows] for layer, room in self.rooms.items()}
