@@ -109,10 +109,30 @@ def parallel(body, chunks):
     job = _Job(body, chunks)
     for _ in range(_staff(threads - 1)):
         _waiting.put(job)
-    job.work()
-    job.done.wait()
-    if job.error is not None:
-        raise job.error
+    job.finish()
+
+
+def later(work, device="cpu"):
+    """Has another core do work(), if there is one, and returns a function that waits for its result.
+
+    For what is long and not wanted soon, the derivatives of weights: while one core walks back through the graph, which
+    nobody can help it with, the others have something to do. If they fall behind, it is done at once, for what waits
+    keeps its arrays. On "cuda" the GPU has a queue of its own.
+    """
+    if device == "cuda" or _here.inside or cores() == 1 or _waiting.qsize() >= cores():
+        result = work()
+        return lambda: result
+    todo, results = [work], []
+    del work  # what is done holds on to nothing but its result
+    job = _Job(lambda _: results.append(todo.pop()()), [None])
+    _staff(1)
+    _waiting.put(job)
+
+    def wait():
+        job.finish()
+        return results[0]
+
+    return wait
 
 
 class _Job:
@@ -124,6 +144,13 @@ class _Job:
 
     def work(self):
         _here.do(self._do, self.left)  # a list's iterator hands each element to one thread only
+
+    def finish(self):
+        """Takes part until no chunk is left, and waits for those that others have taken."""
+        self.work()
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
 
     def _do(self, chunk):
         try:

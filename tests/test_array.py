@@ -120,6 +120,23 @@ def test_calls_from_several_threads(threads):
     assert all(all(r) and len(r) == 20 for r in results.values()) and len(results) == 4
 
 
+def test_work_for_later(threads):
+    """Begun in the order in which it was given, done once, and waited for only by who asks for it."""
+    here, seen = threading.get_ident(), []
+    waits = [array.later(lambda n=n: seen.append(threading.get_ident()) or n * n) for n in range(20)]
+    array.parallel(lambda chunk: None, range(4))  # while others of it are under way
+    assert [wait() for wait in waits] == [n * n for n in range(20)] and len(seen) == 20
+    assert [wait() for wait in waits] == [n * n for n in range(20)] and len(seen) == 20
+    assert threads > 1 or set(seen) == {here}
+
+
+def test_an_error_of_later_work_comes_out_where_it_is_waited_for(monkeypatch):
+    monkeypatch.setenv("MINIVL_THREADS", "2")
+    wait = array.later(lambda: [][0])
+    with pytest.raises(IndexError):
+        wait()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_after_a_fork(monkeypatch):

@@ -140,6 +140,28 @@ def test_gradients_add_up_over_two_backwards():
     assert x.grad.tolist() == [5, 7] and first.tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("threads", ["1", "2", "4"])
+def test_a_weight_used_twice_gets_both_on_any_number_of_threads(random, monkeypatch, threads):
+    """Derivatives of weights are worked out on another core, while the walk goes on."""
+    monkeypatch.setenv("MINIVL_THREADS", threads)
+    x, w, d = (random.standard_normal(shape) for shape in ((300, 4), (4, 4), (300, 4)))
+    weight = Tensor(w, requires_grad=True)
+    for times in (1, 2):
+        ops.linear(ops.linear(Tensor(x), weight), weight).backward(d)
+        np.testing.assert_allclose(weight.grad, times * ((x @ w).T @ d + x.T @ (d @ w.T)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_an_error_in_a_weights_derivative_comes_out_of_backward(monkeypatch, threads):
+    monkeypatch.setenv("MINIVL_THREADS", threads)
+
+    def fails():
+        raise ArithmeticError("no derivative today")
+
+    with pytest.raises(ArithmeticError, match="no derivative today"):
+        op(lambda x: (x * 1, lambda d: fails))(leaf(1.0)).backward()
+
+
 def test_a_gradient_may_be_given():
     x = leaf(1, 2)
     (x * x).backward([1.0, 10.0])

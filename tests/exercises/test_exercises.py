@@ -155,7 +155,7 @@ def test_readme_of_a_handout_lists_its_parts_in_order(id):
 WALK = """
         while youngest:
             number = -heapq.heappop(youngest)
-            for source, part in _passed_on(known.pop(number), grads.pop(number)):
+            for source, part in _passed_on(known.pop(number), grads.pop(number), late):
                 if source.number in grads:
                     grads[source.number] = grads[source.number] + part
                 else:
