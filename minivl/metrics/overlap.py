@@ -10,9 +10,9 @@ import numpy as np
 
 from minivl.data.rle import Runs
 
-_PAIRS = 1 << 20  # looked at at a time, so that memory does not grow with all of them
-_TABLE = 1 << 18  # pieces
-_AT_A_TIME = 1 << 16  # pieces compared, so that they stay in a core's cache
+_PAIRS = 1 << 20  # looked at together, so that memory does not grow with all of them
+_TABLE = 1 << 18  # columns of masks in a table
+_AT_A_TIME = 1 << 17  # columns of pairs compared together: they stay in a core's cache
 _MOST_STRIPS = 1 << 12  # of a picture; one that is wider than that is cut into strips of more than a column
 _MOST_LAYERS, _MOST_PIECES = 64, 8  # of a mask, and of its strips on the average; what has more is tangled
 _BITS_A_RUN = 64  # at most, if masks are to be compared by bits
@@ -158,8 +158,9 @@ class _Strips:
         """low, up (R, strips) of the layers of masks a to b"""
         own = slice(*np.searchsorted(self.row, self.layer[[a, b]]))
         table = np.zeros((2, self.layer[b] - self.layer[a], int(self.end.max())), self.kind)
-        row, strip = self.row[own] - self.layer[a], self.strip[own]
-        table[0, row, strip], table[1, row, strip] = self.low[own], self.up[own]
+        place = (self.row[own] - self.layer[a]) * table.shape[2] + self.strip[own]
+        for values, part in zip((self.low, self.up), table, strict=True):
+            part.ravel()[place] = values[own]
         return table
 
 
