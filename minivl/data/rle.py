@@ -29,6 +29,7 @@ from minivl.data.tar import DataError
 
 MOST_PIXELS = 1 << 28  # that are decoded in one call, or lie inside an outline
 _MOST_STEPS = 1 << 22  # around an outline; one of 16384 x 16384 pixels takes 330,000
+_SPARSE = 32  # pixels to a change: where there are more, sorting the changes is quicker than transposing the pixels
 _FINE = 5  # an outline is followed in fifths of a pixel
 _BAD = "bad mask"
 _ZERO = 48  # "0", the character of an empty piece
@@ -42,12 +43,44 @@ def encode(masks):
     if masks.ndim != 3:
         raise ValueError(f"encode: masks have shape {masks.shape}; it must be (H, W) or (N, H, W)")
     N, H, W = masks.shape
-    on = masks.astype(bool, copy=False).transpose(0, 2, 1).reshape(N, H * W)
-    changes = np.empty_like(on)
-    changes[:, :1] = on[:, :1]  # before the first pixel all is off
-    np.not_equal(on[:, 1:], on[:, :-1], out=changes[:, 1:])
-    mask, place = np.divmod(np.flatnonzero(changes), max(1, H * W))
-    return Runs.from_places(np.full((N, 2), (H, W)), mask, place).dicts()
+    places = _changes(masks.astype(bool, copy=False)) if masks.size else np.zeros(0, np.int64)
+    begin = np.arange(N + 1) * (H * W)  # of each mask
+    mask = np.repeat(np.arange(N), np.diff(np.searchsorted(places, begin)))
+    return Runs.from_places(np.full((N, 2), (H, W)), mask, places - begin[mask]).dicts()
+
+
+def _changes(on):
+    """Where pixels differ from those before them, the masks one behind the other, column by column.   on (N, H, W)
+
+    Rows that lie one behind the other are compared as such, and the few places sorted: bytes are slow to transpose. If
+    the places are many, that is quicker all the same.
+    """
+    N, H, W = on.shape
+    if on.flags.c_contiguous and H > 1 and W > 1:
+        changes = np.empty(on.shape, bool)
+        np.not_equal(on.ravel()[W:], on.ravel()[:-W], out=changes.ravel()[W:])
+        changes[:, 0, 0] = on[:, 0, 0]  # before the first pixel all is off
+        np.not_equal(on[:, 0, 1:], on[:, -1, :-1], out=changes[:, 0, 1:])
+        if np.count_nonzero(changes) * _SPARSE < changes.size:
+            row, x = np.divmod(_true_places(changes.ravel()), W)
+            mask, y = np.divmod(row, H)
+            return np.sort((mask * W + x) * H + y)
+    on = on.transpose(0, 2, 1).reshape(N, H * W)
+    changes = np.empty(on.shape, bool)
+    np.not_equal(on.ravel()[1:], on.ravel()[:-1], out=changes.ravel()[1:])
+    changes[:, 0] = on[:, 0]
+    return _true_places(changes.ravel())
+
+
+def _true_places(flags):
+    """`np.flatnonzero` of flags (K,) of which few are true: it looks at eight of them at a time."""
+    whole = len(flags) // 8
+    words = np.flatnonzero(flags[: 8 * whole].view(np.uint64) != 0)
+    if len(words) * 4 > whole:
+        return np.flatnonzero(flags)
+    within = np.flatnonzero(flags[: 8 * whole].reshape(-1, 8)[words])
+    places = words[within >> 3] * 8 + (within & 7)
+    return np.append(places, 8 * whole + np.flatnonzero(flags[8 * whole :]))
 
 
 def decode(masks):
@@ -180,25 +213,30 @@ class Runs:
     first: np.ndarray
 
     @classmethod
-    def of(cls, masks):
-        """From a list of dicts."""
-        if not isinstance(masks, (list, tuple)):
-            raise DataError(f"rle: {str(masks)[:50]}; it must be a list of masks", _BAD)
+    def of(cls, *lists):
+        """From a list of dicts; of several, one behind the other."""
+        for masks in lists:
+            if not isinstance(masks, (list, tuple)):
+                raise DataError(f"rle: {str(masks)[:50]}; it must be a list of masks", _BAD)
+        masks = [mask for masks in lists for mask in masks]
         for n, mask in enumerate(masks):
             if not isinstance(mask, dict) or "size" not in mask or "counts" not in mask:
                 raise DataError(
                     f'rle: mask {n} is {str(mask)[:60]}; it must be {{"size": [H, W], "counts": ...}}', _BAD
                 )
         size = np.array([_size(mask["size"]) for mask in masks], np.int64).reshape(-1, 2)
-        counts = _read([mask["counts"] for mask in masks])
-        first = np.cumsum([0, *map(len, counts)])
-        runs = cls(size, np.concatenate([np.zeros(0, np.int64), *counts]), first)
+        counts, first = _read([mask["counts"] for mask in masks])
         if masks:
-            total, least = (f.reduceat(runs.counts, first[:-1]) for f in (np.add, np.minimum))
-            for n in np.flatnonzero((total != size.prod(1)) | (least < 0))[:1]:
+            total, least = (f.reduceat(counts, first[:-1]) for f in (np.add, np.minimum))
+            for n in ((total != size.prod(1)) | (least < 0)).nonzero()[0][:1]:
                 had = f"counts of {total[n]} pixels, the smallest {least[n]}"
                 raise DataError(f"rle: mask {n} has {had}; they must be those of its size, {size[n].tolist()}", _BAD)
-        return runs
+        return cls(size, counts, first)
+
+    def behind(self, other):
+        """These masks behind the others."""
+        counts, first = np.append(other.counts, self.counts), np.append(other.first, other.first[-1] + self.first[1:])
+        return Runs(np.append(other.size, self.size, 0), counts, first)
 
     @classmethod
     def from_places(cls, size, mask, place):
@@ -214,8 +252,13 @@ class Runs:
     def __len__(self):
         return len(self.size)
 
+    def one(self, n):
+        """counts, on of mask n"""
+        own = slice(self.first[n], self.first[n + 1])
+        return self.counts[own], self.on[own]
+
     def dicts(self):
-        texts = _write(self.counts, self.number, self.first)
+        texts = _write(self.counts, self.first)
         return [{"size": size, "counts": text} for size, text in zip(self.size.tolist(), texts, strict=True)]
 
     def one_size(self):
@@ -236,12 +279,16 @@ class Runs:
     @cached_property
     def spans(self):
         """(S,) each: of the runs that are on and not empty, the mask, the first place and the end."""
+        number = np.diff(self.first) // 2
+        mask = np.repeat(np.arange(len(self)), number)
         end = np.cumsum(self.counts)
-        begin = (end - self.counts)[self.first[:-1]]
-        on = np.flatnonzero(self.on & (self.counts > 0))
-        mask = np.repeat(np.arange(len(self)), np.diff(np.searchsorted(on, self.first)))
-        end = end[on] - begin[mask]
-        return mask, end - self.counts[on], end
+        before = (end - self.counts)[self.first[:-1]]  # the pixels of the masks before
+        run = 2 * np.arange(len(mask)) + np.repeat(self.first[:-1] + 1 - 2 * (np.cumsum(number) - number), number)
+        length, end = self.counts[run], end[run] - np.repeat(before, number)
+        some = length > 0
+        if some.all():
+            return mask, end - length, end
+        return mask[some], (end - length)[some], end[some]
 
     def areas(self):
         """(N,)"""
@@ -255,7 +302,8 @@ class Runs:
         x, y, right, bottom = start // H, start % H, (end - 1) // H, (end - 1) % H
         y, bottom = np.where(x < right, 0, y), np.where(x < right, H - 1, bottom)  # over into the next column
         found = np.zeros((len(self), 4), np.int64)
-        some, first = np.unique(mask, return_index=True)
+        first = np.flatnonzero(np.diff(mask, prepend=-1))
+        some = mask[first]
         if len(some):
             low = np.stack([np.minimum.reduceat(v, first) for v in (x, y)], 1)
             high = np.stack([np.maximum.reduceat(v, first) for v in (right, bottom)], 1)
@@ -282,26 +330,37 @@ def _size(size):
 # ---- counts as text --------------------------------------------------------------------------------------------------
 
 
-def _write(counts, number, first):
+def _write(counts, first):
     """COCO's code of the counts of many masks  ->  one text for each"""
-    later = np.flatnonzero(number > 2)
     value = counts.copy()
-    value[later] -= counts[later - 2]
-    bits = np.frexp(np.where(value < 0, ~value, value).astype(np.float64))[1]  # without the sign
-    pieces = bits // 5 + 1
-    begin = np.append(0, np.cumsum(pieces))
-    piece = _within(begin)
-    code = np.repeat(value, pieces) >> 5 * piece & 31
-    code += _ZERO + 32 * (piece + 1 < np.repeat(pieces, pieces))
-    text, cut = code.astype(np.uint8).tobytes().decode("ascii"), begin[first].tolist()
+    value[2:] -= counts[:-2]
+    for n in range(3):  # each mask's first three are written as they are
+        place = first[:-1][np.diff(first) > n] + n
+        value[place] = counts[place]
+    size = value ^ (value >> 63)  # the bits without the sign
+    pieces = np.ones(len(value), np.int64)
+    for bits in range(4, int(size.max(initial=0)).bit_length(), 5):
+        pieces += size >> bits > 0
+    end = np.cumsum(pieces)
+    code = np.empty(end[-1] if len(end) else 0, np.uint8)
+    code[end - 1] = (value >> 5 * (pieces - 1) & 31) + _ZERO
+    more = np.flatnonzero(pieces > 1)
+    for piece in range(1, pieces.max(initial=1)):  # from the last but one back to the first
+        code[end[more] - 1 - piece] = (value[more] >> 5 * (pieces[more] - 1 - piece) & 31) + (_ZERO + 32)
+        more = more[pieces[more] > piece + 1]
+    text, cut = code.tobytes().decode("ascii"), np.append(0, end)[first].tolist()
     return [text[a:b] for a, b in zip(cut[:-1], cut[1:], strict=True)]
 
 
 def _read(masks):
-    """The counts of many masks, each a list or a text  ->  a list of int64 arrays"""
+    """The counts of many masks, each a list or a text  ->  counts (R,), first (N + 1,), as `Runs` has them"""
     is_text = [isinstance(counts, (str, bytes)) for counts in masks]
-    texts = iter(_read_texts([counts for counts, text in zip(masks, is_text, strict=True) if text]))
-    return [next(texts) if text else _listed(counts) for counts, text in zip(masks, is_text, strict=True)]
+    counts, first = _read_texts([counts for counts, text in zip(masks, is_text, strict=True) if text])
+    if all(is_text):
+        return counts, first
+    texts = iter(np.split(counts, first[1:-1]))
+    parts = [next(texts) if text else _listed(counts) for counts, text in zip(masks, is_text, strict=True)]
+    return np.concatenate(parts), np.cumsum([0, *map(len, parts)])
 
 
 def _listed(counts):
@@ -317,25 +376,30 @@ def _listed(counts):
 def _read_texts(texts):
     texts = [text.encode("utf-8", "replace") if isinstance(text, str) else text for text in texts]
     texts = [text or b"0" for text in texts]  # no count at all is one of no pixel
-    end = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    code = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - _ZERO
-    last = code < 32  # pieces of their value
-    begin = np.append(0, np.flatnonzero(last) + 1)
-    if len(code) and (code.min() < 0 or code.max() > 63 or not last[end - 1].all() or np.diff(begin).max() > 8):
+    end = np.cumsum([0, *map(len, texts)])
+    code = np.frombuffer(b"".join(texts), np.uint8) - np.uint8(_ZERO)  # what is below "0" comes out large
+    last = (code < 32).nonzero()[0]  # pieces of their value
+    pieces = np.diff(last, prepend=-1)
+    if len(code) and (code.max() > 63 or (code[end[1:] - 1] > 31).any() or pieces.max() > 8):
         raise DataError(f"rle: counts {str(texts)[:60]}; that is not COCO's code", _BAD)
-    value = np.add.reduceat((code & 31) << 5 * _within(begin), begin[:-1]) if len(code) else begin[:0]
-    value -= np.where(code[last] & 16, 1 << 5 * np.diff(begin), 0)
-    first = np.append(0, np.searchsorted(begin, end))
-    return np.split(_undo_differences(value, _within(first)), first[1:-1])
+    value = (code[last] ^ 16).astype(np.int64) - 16  # the fifth bit of the last piece is the sign
+    more = np.flatnonzero(pieces > 1)
+    piece = 1
+    while len(more):
+        value[more] = value[more] << 5 | code[last[more] - piece] & 31
+        piece += 1
+        more = more[pieces[more] > piece]
+    first = np.searchsorted(last, end)
+    return _undo_differences(value, first), first
 
 
-def _undo_differences(value, number):
+def _undo_differences(value, first):
     """From the fourth count on, the count before the last is added: odd and even numbers are a running sum each."""
-    counts = value.copy()
-    for odd in (0, 1):
-        chain = np.flatnonzero((number % 2 == odd) & (number > 0))
-        total = np.cumsum(value[chain])
-        begin = np.flatnonzero(number[chain] < 3)  # of each mask
-        before = (total - value[chain])[begin]
-        counts[chain] = total - np.repeat(before, np.diff(begin, append=len(chain)))
+    total = np.zeros(2 + len(value) + len(value) % 2, np.int64)  # of every second, begun anew by what is taken off
+    total[2 : 2 + len(value)] = value
+    total = np.cumsum(total.reshape(-1, 2), 0).ravel()
+    begin, length = first[:-1], np.diff(first)
+    even, odd = np.repeat(total[begin + 2], length), np.repeat(total[begin + 1], length)
+    counts = total[2 : 2 + len(value)] - np.where(_within(first) & 1, odd, even)
+    counts[begin] = value[begin]
     return counts

@@ -19,7 +19,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 
 from minivl.data.rle import Runs
-from minivl.metrics.overlap import _box_iou, _mask_iou
+from minivl.metrics.overlap import _box_iou, _mask_iou, _Strips
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of the IoU
 RECALLS = np.linspace(0, 1, 101)
@@ -154,7 +154,8 @@ def _pairs(objects, detections, kind):
     iou = _box_iou(*boxes, objects["crowd"][g])
     if kind == "segm":
         d, g = d[iou > 0], g[iou > 0]
-        iou = _mask_iou(detections["mask"], objects["mask"], detections["number"][d], g, objects["crowd"])
+        strips = _Strips(objects["mask"].behind(detections["mask"]), len(detections["mask"]))
+        iou = _mask_iou(strips, detections["number"][d], g, objects["crowd"][g])
     near = iou >= THRESHOLDS[0]
     d, g, iou = d[near], g[near], iou[near]
     order = np.lexsort((g, iou, d))

@@ -57,8 +57,8 @@ def detection(kind):
     return made
 
 
-def masks(what, N, side):
-    """encode, decode or IoU of N masks of side x side pixels, which are blobs as objects are."""
+def masks(what, N, side, noise=False):
+    """encode, decode or IoU of N masks of side x side pixels, which are blobs as objects are, or noise."""
 
     def made(quick):
         from pycocotools import mask as coco
@@ -66,12 +66,12 @@ def masks(what, N, side):
         random, size = np.random.default_rng(0), min(side, 64) if quick else side
         y, x = np.mgrid[:size, :size]
         disc = lambda: np.hypot(*(v - size * random.random() for v in (x, y))) < size * (0.05 + 0.2 * random.random())  # noqa: E731
-        pixels = np.stack([disc() | disc() for _ in range(N)])
+        pixels = random.random((N, size, size)) < 0.5 if noise else np.stack([disc() | disc() for _ in range(N)])
         by_column = np.asfortranarray(pixels.transpose(1, 2, 0).astype(np.uint8))  # how each of the two likes them best
         ours, theirs = rle.encode(pixels), coco.encode(by_column)
         pixels = np.ascontiguousarray(pixels.transpose(0, 2, 1)).transpose(0, 2, 1)
         return (
-            f"{what} {N} masks of {size} x {size}",
+            f"{what} {N} masks of {size} x {size}" + ", noise" * noise,
             {
                 "encode": lambda: rle.encode(pixels),
                 "decode": lambda: rle.decode(ours),
@@ -94,6 +94,7 @@ def masks(what, N, side):
 
 CASES = [captions, answers, detection("bbox"), detection("segm")]
 CASES += [masks(what, N, side) for what in ("encode", "decode", "IoU of") for N, side in ((20, 480), (20, 64), (1, 64))]
+CASES += [masks("IoU of", 100, 480), masks("IoU of", 300, 480), masks("IoU of", 20, 120, noise=True)]
 
 
 def compare(case, quick):

@@ -94,6 +94,17 @@ def test_the_union_is_that_of_the_pixels(random):
         assert rle.union(rle.encode(masks)) == rle.encode(masks.any(0))
 
 
+def test_masks_have_one_code_however_they_lie_in_memory(random):
+    """By rows, by columns, neither; with few changes, which are sorted, and with many."""
+    for share in (0.0, 0.001, 0.5):
+        masks = (random.random((3, 37, 41)) < share) ^ (random.random((3, 1, 1)) < 0.5)
+        coded = rle.encode(masks)
+        assert coded == [rle.encode(mask) for mask in masks]
+        assert coded == rle.encode(np.ascontiguousarray(masks.transpose(0, 2, 1)).transpose(0, 2, 1))
+        assert coded == rle.encode(np.repeat(masks, 2, 2)[:, :, ::2]) == rle.encode(masks.astype(np.uint8))
+        assert [rle.Runs.of([code]).counts.tolist() for code in coded] == [loop_counts(mask) for mask in masks]
+
+
 def test_a_large_count_takes_several_characters():
     mask = np.zeros((1000, 1000), bool)
     mask[-1, -1] = True

@@ -23,7 +23,7 @@ def test_masks_have_the_codes_of_pycocotools(coco_mask, random):
         mask = random.random(shape) < random.random()
         mask = np.repeat(np.repeat(mask, 3, 0), 4, 1) if turn % 3 == 0 else mask
         theirs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        ours = rle.encode(mask)
+        ours = rle.encode(np.asfortranarray(mask) if turn % 2 else mask)
         assert ours == {"size": theirs["size"], "counts": theirs["counts"].decode()}
         np.testing.assert_array_equal(rle.decode(theirs), coco_mask.decode(theirs))
         assert rle.area(ours) == coco_mask.area(theirs)
@@ -46,6 +46,23 @@ def test_overlaps_are_those_of_pycocotools(coco_mask, random):
         np.testing.assert_array_equal(mask_iou(found, truth, crowd), coco_mask.iou(found, truth, crowd.tolist()))
         boxes = random.random((D, 4)) * 20, np.round(random.random((G, 4)) * 20)
         np.testing.assert_array_equal(box_iou(*boxes, crowd), coco_mask.iou(*boxes, crowd.tolist()))
+
+
+def test_overlaps_of_larger_masks_are_those_of_pycocotools(coco_mask, random):
+    """Blobs, noise, stripes and empty masks of every size in one list."""
+    for _ in range(150):
+        H, W, D, G = random.integers(1, 150, 2).tolist() + random.integers(1, 9, 2).tolist()
+        y, x = np.mgrid[:H, :W]
+        found, truth = [], []
+        for made, count in ((found, D), (truth, G)):
+            for _ in range(count):
+                side, place = random.random(2) * max(H, W), random.random(2) * (H, W)
+                disc = np.hypot(y - place[0], x - place[1]) < side[0]
+                noise = random.random((H, W)) < random.random()
+                rings = np.hypot(y - place[1], x - place[0]) % (2 + side[1]) < 1 + side[1] / 2
+                made.append(rle.encode([disc, noise, disc & rings, disc & noise, disc & ~disc][random.integers(5)]))
+        crowd = random.random(G) < 0.3
+        np.testing.assert_array_equal(mask_iou(found, truth, crowd), coco_mask.iou(found, truth, crowd.tolist()))
 
 
 def test_average_precision_is_that_of_pycocotools():
