@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from minivl import masks
+from minivl import mask_atlas, masks
 from minivl.pages import atlas, highlight, prose, side_by_side, tutorial
 from minivl.pages.definitions import definition, links
 from minivl.pages.named_steps import PACKAGE, named_steps, short
@@ -171,6 +171,25 @@ def test_every_mask_is_drawn_and_the_drawing_is_the_functions_own(site):
     mask, places = atlas.together()['masks.causal(T) & masks.padding(batch["lengths"], T)']
     np.testing.assert_array_equal(mask[0, 0], masks.causal(6) & (np.arange(6) < 4))
     assert {short(file) for file, _ in places} == {"minivl/models/coca.py"}
+
+
+def test_eleven_papers_stand_side_by_side_drawn_from_their_gradients(site, monkeypatch):
+    text = (site / "masks.html").read_text(encoding="utf-8")
+    papers = re.findall(r'<section class="paper".*?</section>', text, flags=re.DOTALL)
+    assert [re.search(r"<h3>(.*?) <small>", one)[1] for one in papers] == list(mask_atlas.PAPERS)
+    figures = [figure for one in papers for figure in re.findall(r"<figure>.*?</figure>", one, flags=re.DOTALL)]
+    assert len(figures) == len(mask_atlas.PLATES)
+    for figure, plate in zip(figures, mask_atlas.PLATES, strict=True):
+        squares = re.findall(r'<rect class="(may|not)"', figure)
+        np.testing.assert_array_equal(np.array(squares) == "may", plate.mask.reshape(-1))
+        assert "".join(re.findall(r"<text [^>]*>(.)</text>", figure)) == plate.rows + plate.columns
+        assert html.escape(plate.why, quote=False) in figure
+    for name in mask_atlas.PAPERS:
+        assert f'href="#{atlas.slug(name)}"' in text and f'id="{atlas.slug(name)}"' in text
+    leak = mask_atlas.reach(np.ones((5, 5), bool))  # what a layer without its mask would give
+    monkeypatch.setattr(mask_atlas, "reach", lambda mask: leak)
+    with pytest.raises(ValueError, match="the gradients of CLIP, text, are not what its mask allows"):
+        atlas.paper("CLIP", lambda *place: "")
 
 
 # ---- tutorials -------------------------------------------------------------------------------------------------------
