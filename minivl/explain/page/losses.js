@@ -94,7 +94,7 @@ function termsView(s) {
       el('td', { className: 'left' }, el('span', { className: 'meter', style: `width:${Math.min(6, r.term)}rem` })),
     ),
   );
-  const heads = ['behind', 'the true word', 'log Σ exp(score)', '− its score', '= its term'];
+  const heads = ['behind', 'the truth', 'log Σ exp', '− its score', '= term'];
   return [
     card(
       'The terms of the loss',
