@@ -58,7 +58,7 @@ class Plate:
 
 
 CODE = "the authors' code"
-TIME = "the code of TimeSformer, whose layers it takes; its own was not published"
+TIME = "descriptions of the paper and TimeSformer's code, whose layers it takes; its own was not published"
 FLAVA = "FLAVA in Hugging Face's transformers"
 TOLD = "descriptions of the paper, to be checked in it when the model is built"
 
