@@ -35,7 +35,8 @@ def demo(out, steps=None):
         _report(model, split, told)
     path = Path(out) / "demo.png"
     sheet(model, open_examples(model, "scenes", "val", limit=6)).save(path)
-    print(f"\nwrote {path}: look at it\nnext: minivl retrieve {out} 'a red circle left of a blue square'")
+    print(f"\nwrote {path}: look at it\nnext: minivl explain {out}")
+    print(f"or:   minivl retrieve {out} 'a red circle left of a blue square'")
 
 
 def _report(model, split, told, n=100):

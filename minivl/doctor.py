@@ -12,7 +12,7 @@ import numpy as np
 from . import __version__, array, blas
 
 _EXTRAS = {
-    "matplotlib": "tutorials",
+    "jupyterlab": "tutorials",
     "torch": "peers",
     "pytest": "test",
     "cupy": "cuda",

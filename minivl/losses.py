@@ -107,5 +107,8 @@ def captioning_loss(decoded, next_token, text, lengths, label_smoothing=0.0, giv
     """
     follows = next_tokens(text, lengths, -1, given)
     counted = follows >= 0
+    #: Every piece of the vocabulary gets a score: could it follow? | z_t = W d_t
     logits = next_token(decoded[counted])
+
+    #: How much each true word surprises, and the mean | l_t = -\log P(y_t) = \log \sum_v e^{z_{tv}} - z_{t y_t}
     return ops.cross_entropy(logits, follows[counted], label_smoothing=label_smoothing), logits

@@ -87,6 +87,19 @@ def block(*sizes):
     # minivl:end
 
 
+def same_place(F, N):
+    """F frames of N patches, one frame behind the other: a patch sees its own place in every frame (OmniVL, in time).
+
+    same_place(2, 3)   x . . x . .
+                       . x . . x .
+                       . . x . . x
+                       x . . x . .
+                       . x . . x .
+                       . . x . . x
+    """
+    return np.tile(np.eye(N, dtype=bool), (F, F))
+
+
 def class_token_last(lengths, T):
     """Causal over T words and a class token behind them, which sees the words of its sentence but no pads: CoCa.
 

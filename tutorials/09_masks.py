@@ -4,7 +4,7 @@
 # # 09 · Who may look at whom
 #
 # **Goal.** Know every attention mask that vision-language models use, and how to prove that one of them holds.
-# **You will see.** The masks of CLIP, CoCa, MaMMUT, M6 and BEiT-3 side by side; a model that cheats without one.
+# **You will see.** The masks of eleven papers side by side, CLIP to PaLI; a model that cheats without one.
 # **Needs.** Tutorial 08.
 # **Time.** Five seconds to run, half an hour to read and try.
 #
@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from show import FAST, GRID, PAPER, beside, curves, show, stacked, text
 
 from minivl import Tensor, masks, nn, ops
+from minivl.mask_atlas import LETTERS, PLATES
 from minivl.optim import AdamW
 
 # %% [slide]
@@ -74,36 +75,25 @@ print(np.array2string(table, precision=3, suppress_small=True))
 # %% [markdown]
 # ## The atlas
 #
-# Each drawing below is not the mask: it is what `reach` measured. Blue is a gradient, the darker the larger; `0` is
-# a gradient of exactly zero, and each of them stands where the mask says no. `P` is a patch of a picture, `w` a word,
-# `_` a pad, `C` a class token that gathers a sentence, `c` a word that is already in a cache.
+# [mask_atlas.py](../minivl/mask_atlas.py) has the masks of eleven papers, each part of a model as small as it can be
+# drawn, and why it is so. What is built in minivl is tested against them; of the others each says from where it is
+# known. Each drawing below is not the mask: it is what `reach` measured. Blue is a gradient, the darker the larger; `0`
+# is a gradient of exactly zero, and each of them stands where the mask says no. First what the letters mean.
 
 # %%
-N, T, words = 4, 5, 3  # patches; tokens of a text; how many of them are words, the others pads
-pads = "w" * words + "_" * (T - words)
-flat = np.broadcast_to
-ATLAS = {
-    "a picture, in all of them": ("PPPP", "PPPP", masks.bidirectional(N)),
-    "CLIP, text": (pads, pads, masks.causal(T)),
-    "CoCa, text with [CLS]": (pads + "C", pads + "C", masks.class_token_last([words], T)[0, 0]),
-    "CoCa, decoder": (pads, pads, (masks.causal(T) & masks.padding([words], T))[0, 0]),
-    "CoCa, text at picture": (pads, "PPPP", masks.bidirectional(T, N)),
-    "MaMMUT A, contrast": (pads, pads, flat(masks.padding([words], T)[0, 0], (T, T))),
-    "MaMMUT B, caption": (pads, pads, masks.causal(T)),
-    "SimVLM, M6, BEiT-3": ("PPPPwww", "PPPPwww", masks.prefix(N, 3)),
-    "several in one row": ("wwwwwww", "wwwwwww", masks.block(3, 1, 3)),
-    "two words, by a cache": ("ww", "ccccww", masks.causal(2, past=4)),
-}
-measured = {name: reach(mask) for name, (_, _, mask) in ATLAS.items()}
-for name, (_, _, mask) in ATLAS.items():
-    allowed = int(mask.sum())
-    print(f"{name:<28}{allowed:>3} of {mask.size:>2} allowed; {int((measured[name] == 0).sum()):>2} gradients are 0")
+for letter, what in LETTERS.items():
+    print(f"{letter}  {what}")
+print()
+measured = [reach(plate.mask) for plate in PLATES]
+for plate, table in zip(PLATES, measured, strict=True):
+    name, allowed, zeros = f"{plate.paper}, {plate.part}", int(plate.mask.sum()), int((table == 0).sum())
+    print(f"{name:<48}{allowed:>3} of {plate.mask.size:>3} allowed; gradients of 0: {zeros:>2}")
 
 
 # %%
-def page(name, rows, columns, table, cell=24, wide=204):
+def page(name, rows, columns, table, cell=20, wide=236):
     """One drawing of the atlas: blue where a gradient flows, 0 where none does."""
-    picture = Image.new("RGB", (wide, 52 + max(7, len(rows)) * cell), PAPER)
+    picture = Image.new("RGB", (wide, 52 + len(rows) * cell), PAPER)
     draw = ImageDraw.Draw(picture)
     text(draw, (8, 4), name)
     for j, letter in enumerate(columns):
@@ -119,20 +109,41 @@ def page(name, rows, columns, table, cell=24, wide=204):
     return picture
 
 
-pages = [page(name, rows, columns, measured[name]) for name, (rows, columns, _) in ATLAS.items()]
-show(stacked(beside(*pages[:5]), beside(*pages[5:])), "09_atlas")
+def heading(words, wide=236 * 4):
+    picture = Image.new("RGB", (wide, 26), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.line([8, 2, wide, 2], fill=GRID)
+    text(draw, (8, 8), words, size=16)
+    return picture
+
+
+rows = []
+for paper in dict.fromkeys(plate.paper for plate in PLATES):
+    own = [(plate, table) for plate, table in zip(PLATES, measured, strict=True) if plate.paper == paper]
+    rows += [
+        heading(paper),
+        beside(*(page(plate.part, plate.rows, plate.columns, table) for plate, table in own), gap=0),
+    ]
+show(stacked(*rows, gap=6), "09_atlas")
 
 # %% [markdown]
-# Read it slowly; five ideas are in it.
+# Read it slowly; eight ideas are in it, and why a part is as it is, `PLATES` tells for each.
 #
 # - **CLIP** reads its text causally although it never writes a word. Pads come last, so no word can see one.
 # - **CoCa** wants one vector for a sentence *and* its words for the decoder from a single pass. So the class token
 #   stands last: it sees all words, no word sees it, and it can be cut off without a trace.
 # - **MaMMUT** uses one decoder twice. Pass A, for contrast: every word sees every word, and nothing else is there.
 #   Pass B, to write: causal, with a look at the picture. The weights are the same; only the table changes.
-# - **SimVLM, M6, BEiT-3** put picture and words into one row. A picture sees itself, words see the picture and their
-#   own past: a *prefix*. No cross-attention is needed.
+# - **M6** and **BEiT-3** put picture and words into one row. A picture sees itself, words see the picture and their
+#   own past: a *prefix*. No cross-attention is needed, and another task is another source, not another model.
+# - **OFA** and **PaLI** have an encoder that sees everything and a decoder that is causal. The decoder's second look,
+#   at the encoder, is one table more, and the pads of the source are forbidden in it as well.
+# - **OmniVL** cuts a clip twice: first in time, then in space. Neither table reaches everything; both in turn do.
+# - **FLAVA** and **BEiT-3** hide what is to be guessed. That is *not* a mask of attention: a hidden patch is another
+#   vector, and everybody may look at it. And experts, in BEiT-3 or in the in-context decoder, are chosen for each
+#   token by itself, which is no question of who looks at whom either.
 # - The **rows of pads** are not empty: a pad looks at words, and nobody looks at it. Rows cost nothing; columns leak.
+#   (ERNIE-ViL empties the rows too.)
 #
 # ## Many layers: masks multiply
 #
@@ -218,15 +229,22 @@ print("a query that sees nothing gets", nothing.numpy().ravel()[:4])
 
 # %%
 
-for name, (_, _, mask) in ATLAS.items():
-    assert ((measured[name] != 0) == mask).all(), name  # a gradient exactly where the mask allows, and 0.0 elsewhere
-sees = {name: table != 0 for name, table in measured.items()}  # and the masks are what the text above says they are
-assert np.array_equal(sees["CLIP, text"], np.tri(5)) and np.array_equal(sees["MaMMUT B, caption"], np.tri(5))
-assert sees["CoCa, text with [CLS]"][-1].tolist() == [True, True, True, False, False, True]
-assert not sees["CoCa, text with [CLS]"][:-1, 3:].any() and not sees["CoCa, decoder"][:, 3:].any()
-assert sees["MaMMUT A, contrast"][:, :3].all() and not sees["MaMMUT A, contrast"][:, 3:].any()
-assert sees["SimVLM, M6, BEiT-3"][:, :4].all() and np.array_equal(sees["SimVLM, M6, BEiT-3"][4:, 4:], np.tri(3))
-assert not sees["SimVLM, M6, BEiT-3"][:4, 4:].any()
+for plate, table in zip(PLATES, measured, strict=True):
+    assert ((table != 0) == plate.mask).all(), plate  # a gradient exactly where it is allowed, and 0.0 elsewhere
+assert len({plate.paper for plate in PLATES}) == 11
+sees = {(plate.paper, plate.part): table != 0 for plate, table in zip(PLATES, measured, strict=True)}
+past = np.tri(5, dtype=bool)  # and the masks are what the text above says they are
+assert np.array_equal(sees["CLIP", "text"], past) and np.array_equal(sees["MaMMUT", "pass B: write"], past)
+assert sees["CoCa", "text, lower half"][-1].tolist() == [True, True, True, False, False, True]
+assert not sees["CoCa", "text, lower half"][:-1, 3:].any() and not sees["CoCa", "text, upper half"][:, 3:].any()
+assert sees["MaMMUT", "pass A: compare"][:, :3].all() and not sees["MaMMUT", "pass A: compare"][:, 3:].any()
+source, target = np.split(sees["M6", "picture to text"], [4])
+assert source[:, :4].all() and not source[:, 4:].any()
+assert target[:, :4].all() and np.array_equal(target[:, 4:], np.tri(3))
+assert not sees["OFA", "decoder at encoder"][:, -1].any() and sees["OFA", "decoder at encoder"][:, :-1].all()
+assert not (sees["OmniVL", "clip, in time"] & ~np.eye(6, dtype=bool))[:2, :2].any()
+assert (masks.block(2, 2, 2) @ sees["OmniVL", "clip, in time"]).all()  # in time, then in space: everything
+assert sees["FLAVA", "picture"].all()  # a hidden patch is seen like any other
 assert all(((table != 0) == seen).all() for table, seen in zip(deep, through, strict=True))
 assert ((reach_of_stack(2, masks.prefix(2, 3)) != 0) == masks.prefix(2, 3)).all()  # a prefix stays one, however deep
 assert min(honest) > 0.95 * np.log(8) and cheating[-1] < 0.3 * np.log(8)  # all but 1/6 is copied

@@ -6,6 +6,7 @@ from .. import blas
 from ..run import write_beside
 from .book import as_json, build
 from .example import find_run
+from .pack import once
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = (
@@ -35,7 +36,7 @@ def page(books, quiz=False):
     parts = {
         "title": f"minivl explain: {title}",
         "style": _read("page.css"),
-        "book": as_json({"books": books, "quiz": bool(quiz)}),
+        "book": as_json(once({"books": books, "quiz": bool(quiz)})),
         "script": "(() => {\n'use strict';\n" + "\n".join(map(_script, SCRIPTS)) + "\n})();",
     }
     return _filled(_read("page.html"), parts)

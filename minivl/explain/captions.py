@@ -50,6 +50,11 @@ LEADS = {
     "picture with every text, its own first.",
     "choices": "Behind each word the model gives a probability to all {V} pieces that could follow. The loss is how "
     "much the true one surprises it: −log p, 0 if it was sure, {logv} if it had no idea.",
+    "logits": "For every word, {V} numbers: one for each piece that the model knows, larger for what it rather expects "
+    "next. Only their differences count. The gradient is easily told: the probability of each piece, for the true one "
+    "less 1, divided by the number of words.",
+    "terms": "Each word adds one term to the loss: the logarithm of what exp(score) adds up to over all pieces, less "
+    "the score of the true one. That is −log of its probability. The loss is the mean of the terms.",
     "scalar": "One number, put together of others. Training makes it smaller, and nothing else.",
     "backward": "If one of these numbers were a little larger, how much larger would the loss be? The gradient "
     "tells it for all of them at once. It came back along the ways below; where ways meet, their shares are added up.",

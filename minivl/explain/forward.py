@@ -51,6 +51,9 @@ class Forward:
             "sees": self.sees(step), "ops": self.ops(step),
             "variants": [self.variant(step, i, variant) for i, variant in enumerate(step.variants)],
         }  # fmt: skip
+        if kind == "logits":  # a column is a piece: those of the sums get their names
+            for sum in (one for variant in told["variants"] for one in variant["three"]):
+                self.book.piece(sum["at"]["feature"])
         return told | ({"sites": sites} if sites else {}) | self.losses(step, kind)
 
     def kind(self, step):
@@ -63,10 +66,14 @@ class Forward:
         if any(self.record.calls[n].out.number in self.asked for n in variant.own):
             return "asks"
         if out.ndim == 0:
+            if "cross_entropy" in own and step.parent:
+                return "terms"  # the step around it shows what was chosen
             paired = self.pairs(variant) is not None
             return "pairs" if paired else "choices" if "cross_entropy" in below else "scalar"
         if out.ndim == 2 and out.number in self.record.tokens.columns:
             return "table"
+        if any(call.op == "cross_entropy" and call.arguments[0] is out for call in self.record.calls):
+            return "logits"
         if "patch_embed" in own:
             return "tubes" if self.record.tokens.boxes else "patches"
         if looks:
@@ -198,9 +205,10 @@ class Forward:
                 logits, rows, columns, how = self.pairs(variant, record)
                 self.book.put(f"pairs/{step.key}", logits, "f4", t)
             return {"pairs": {"rows": rows.tolist(), "columns": columns.tolist(), "how": how}}
-        if kind == "choices":
+        if kind in ("choices", "terms"):
             number = next(n for n in reversed(variant.calls) if self.record.calls[n].op == "cross_entropy")
-            return {"choices": [self.choices(choices_of(record, number)) for record in self.book.records]}
+            told = self.choices if kind == "choices" else self.terms
+            return {kind: [told(choices_of(record, number)) for record in self.book.records]}
         return {}
 
     def choices(self, some):
@@ -209,8 +217,23 @@ class Forward:
         rows = []
         for r in some.own:
             true = p[r, some.target[r]]
-            rows.append({"row": int(some.rows[r]), "truth": piece(some.target[r]), "p": float(true)})
-            rows[-1] |= {"rank": int((p[r] > true).sum()) + 1, "term": float(terms[r])}
-            rows[-1]["top"] = [[piece(v), float(p[r, v])] for v in np.argsort(-p[r])[:_TOP]]
+            rows.append({"row": int(some.rows[r]), "truth": piece(some.target[r]), "p": _short(true)})
+            rows[-1] |= {"rank": int((p[r] > true).sum()) + 1, "term": _short(terms[r])}
+            rows[-1]["top"] = [[piece(v), _short(p[r, v])] for v in np.argsort(-p[r])[:_TOP]]
         others = np.delete(terms, some.own)
-        return {"rows": rows, "others": [len(others), float(others.sum())], "loss": some.loss, "n": len(terms)}
+        return {"rows": rows, "others": [len(others), _short(others.sum())], "loss": some.loss, "n": len(terms)}
+
+    def terms(self, some):
+        """The example's terms of a cross-entropy, each with the score of the truth: the rest is a difference."""
+        rows = [
+            {"row": int(some.rows[r]), "truth": self.book.piece(some.target[r]),
+             "score": _short(some.logits[r, some.target[r]]), "term": _short(some.terms[r])}
+            for r in some.own
+        ]  # fmt: skip
+        others = np.delete(some.terms, some.own)
+        return {"rows": rows, "others": [len(others), _short(others.sum())], "n": len(some.terms)}
+
+
+def _short(number):
+    """Seven digits, as many as a single-precision number has."""
+    return float(f"{number:.7g}")

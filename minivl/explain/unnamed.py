@@ -64,7 +64,7 @@ class Unnamed:
             place = next(i for i, step in enumerate(forward) if step["key"] == home)
             parts = [part for part in mask.parts if part.whole][-1:] or mask.parts
             names = " and ".join(part.name.replace("_", " ") for part in parts)
-            told = self._generated("mask", r"S_{ij} \to S_{ij} + M_{ij}, \quad M_{ij} \in \{0, -\infty\}", None)
+            told = self._generated("mask", r"S \to S + M,\ M_{ij} \in \{0, -\infty\}", None)
             told |= {"key": f"mask-{number + 1}", "mask": number, "title": f"{captions.TITLES['mask']}: {names}"}
             if mask.file:
                 told["code"] = excerpt(mask.file, mask.line, mask.line)

@@ -1,4 +1,7 @@
-"""The mask atlas: every mask of masks.py drawn from the function itself, and who uses it."""
+"""The mask atlas as a page: eleven papers side by side; then the functions of masks.py, drawn from themselves.
+
+A paper's plate is drawn from gradients that are measured as the page is written, not from the mask.
+"""
 
 import ast
 import html
@@ -7,7 +10,7 @@ import re
 
 import numpy as np
 
-from .. import masks
+from .. import mask_atlas, masks
 from .named_steps import PACKAGE, short
 from .prose import docstring
 
@@ -62,22 +65,25 @@ def together():
     return found
 
 
-def drawing(mask, label):
-    """A mask (..., queries, keys) as SVG, one after the other for the masks of a batch."""
+def drawing(mask, label, rows="", columns=""):
+    """A mask (..., queries, keys) as SVG, one after the other for the masks of a batch; a letter for each token."""
     mask = np.asarray(mask)
-    return "".join(_svg(one, label) for one in mask.reshape(-1, *mask.shape[-2:]))
+    return "".join(_svg(one, label, rows, columns) for one in mask.reshape(-1, *mask.shape[-2:]))
 
 
-def _svg(mask, label):
-    rows, columns = mask.shape
-    cells = []
+def _svg(mask, label, rows, columns):
+    left, above = (_CELL if rows else 0), (_CELL if columns else 0)
+    cells = [f'<text x="{left / 2}" y="{above + (i + 0.72) * _CELL}">{letter}</text>' for i, letter in enumerate(rows)]
+    cells += [
+        f'<text x="{left + (j + 0.5) * _CELL}" y="{0.72 * _CELL}">{letter}</text>' for j, letter in enumerate(columns)
+    ]
     for (i, j), allowed in np.ndenumerate(mask):
-        x, y = 1 + j * _CELL, 1 + i * _CELL
+        x, y = 1 + left + j * _CELL, 1 + above + i * _CELL
         kind = "may" if allowed else "not"
         cells.append(f'<rect class="{kind}" x="{x}" y="{y}" width="{_CELL - 1}" height="{_CELL - 1}"/>')
         if not allowed:
             cells.append(f'<path d="M{x + 4} {y + _CELL - 5}L{x + _CELL - 5} {y + 4}"/>')
-    width, height = columns * _CELL + 2, rows * _CELL + 2
+    width, height = left + mask.shape[1] * _CELL + 2, above + mask.shape[0] * _CELL + 2
     told = f"{label}: {int(mask.sum())} of {mask.size} pairs are allowed"
     return (
         f'<svg class="mask" role="img" aria-label="{html.escape(told)}" width="{width}" height="{height}" '
@@ -85,8 +91,56 @@ def _svg(mask, label):
     )
 
 
+def paper(name, address):
+    """One paper: its plates side by side, each with its reason, its proof, and from where we know it."""
+    plates = [plate for plate in mask_atlas.PLATES if plate.paper == name]
+    figures = "".join(_plate(plate, address) for plate in plates)
+    about = f"<small>arXiv {mask_atlas.PAPERS[name]}</small>"
+    head = f'<section class="paper" id="{slug(name)}"><h3>{name} {about}</h3>'
+    return f'{head}<div class="gallery">{figures}</div></section>'
+
+
+def _plate(plate, address):
+    gradients = mask_atlas.reach(plate.mask)
+    sees, zeros = gradients != 0, int((gradients == 0).sum())
+    if not np.array_equal(sees, plate.mask):
+        raise ValueError(f"atlas: the gradients of {plate.paper}, {plate.part}, are not what its mask allows")
+    proof = f"{zeros} of {sees.size} gradients are exactly 0" if zeros else f"none of {sees.size} gradients is 0"
+    known, file = html.escape(plate.known), PACKAGE / plate.known
+    known = f'<a href="{address(file)}">{known}</a>' if file.is_file() else known
+    drawn = drawing(sees, f"{plate.paper}, {plate.part}", plate.rows, plate.columns)
+    return (
+        f"<figure><figcaption><b>{plate.part}</b></figcaption>{drawn}<p>{html.escape(plate.why, quote=False)}</p>"
+        f'<p class="note">{proof}. From {known}.</p></figure>'
+    )
+
+
+def slug(name):
+    return name.lower().replace(" ", "-")
+
+
+def legend():
+    """What the letters of the plates mean."""
+    told = "".join(f"<div><dt>{letter}</dt><dd>{what}</dd></div>" for letter, what in mask_atlas.LETTERS.items())
+    return f'<dl class="legend">{told}</dl>'
+
+
 def atlas(address):
     """The body of the page.   address(file, line) -> where a line of source stands"""
+    names = mask_atlas.PAPERS
+    way = " · ".join(f'<a href="#{slug(name)}">{name}</a>' for name in names)
+    side_by_side = "".join(paper(name, address) for name in names)
+    source = address(PACKAGE / "mask_atlas.py")
+    return (
+        f"<h2>Eleven papers, side by side</h2><p>{way}</p>"
+        "<p>Each square says what was measured as this page was written: whether the output of the query on the left "
+        "moves with the token above. Crossed: the gradient is 0, exactly. "
+        f'The plates stand in <a href="{source}">mask_atlas.py</a>.</p>{legend()}{side_by_side}'
+        f"<h2>What they are made of</h2>{_functions(address)}"
+    )
+
+
+def _functions(address):
     used, parts = uses(), []
     for name in functions():
         function = getattr(masks, name)
@@ -104,7 +158,7 @@ def atlas(address):
         users = f"<p>Used in</p><ul>{users}</ul>" if users else "<p class=note>No model here uses it by itself.</p>"
         source = address(PACKAGE / "masks.py", line)
         parts.append(
-            f'<section class="plate" id="{name}"><div><h2><a href="{source}">{name}</a></h2>{words}{users}</div>'
+            f'<section class="plate" id="{name}"><div><h3><a href="{source}">{name}</a></h3>{words}{users}</div>'
             f'<div class="drawings">{drawn}</div></section>'
         )
     return "\n".join([*parts, _together(address)])
@@ -118,5 +172,7 @@ def _together(address):
         for told, (mask, places) in together().items()
     )
     return (
-        f"<h2>Put together</h2><p>Six tokens, of which four are words and two are pads.</p>{plates}" if plates else ""
+        f"<h2>Put together, in models</h2><p>Six tokens, of which four are words and two are pads.</p>{plates}"
+        if plates
+        else ""
     )

@@ -137,7 +137,8 @@ def _markdown_block(block, link):
         return f"<{tag}>{''.join(f'<li>{inline(item.strip(), link)}</li>' for item in items)}</{tag}>"
     if all(line.startswith("    ") for line in lines):
         return f"<pre><code>{html.escape(chr(10).join(line[4:] for line in lines), quote=False)}</code></pre>"
-    return f"<p>{inline(block, link)}</p>"
+    apart = re.split(r"\n(?=\*\*[^*\n]+\.\*\* )", block)  # a line that begins with **Goal.** begins something new
+    return "".join(f"<p>{inline(part, link)}</p>" for part in apart)
 
 
 def _markdown_table(lines, link):

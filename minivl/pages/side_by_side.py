@@ -124,13 +124,20 @@ def cuda_sections(path):
                 i += 1
             texts = [line.lstrip().removeprefix("//").removeprefix(" ") for line in lines[begin:i]]
             if begin == 0:
-                head = "\n".join(texts)
+                head = _head_of_kernel(texts)
             else:
                 sections.append(_of_comment(texts, list(range(begin + 1, i + 1))))
         else:
             sections[-1].lines.append(i + 1)
             i += 1
     return head, _kept(sections, lines)
+
+
+def _head_of_kernel(texts):
+    """The head of a .cu with what the compiler is told of it, `dtypes: ...`, as a list behind the words."""
+    told = [re.fullmatch(r"(dtypes|defines|archs): +(.+)", text) for text in texts]
+    words = [text for text, match in zip(texts, told, strict=True) if not match]
+    return "\n".join([*words, "", *(f"{match[1]:<10}{match[2]}" for match in told if match)])
 
 
 def sections_html(sections, shown):

@@ -7,6 +7,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
+from .. import mask_atlas
 from . import atlas, side_by_side, tutorial
 from .definitions import links
 from .named_steps import PACKAGE, short
@@ -168,7 +169,16 @@ class Site:
             return page if page is None or not at else f"{page}#{at}"
 
         self.titles[path] = html.escape(tutorial.title(source, path), quote=False)
-        self.write_page(place, self.titles[path], tutorial.body(source, link), "tutorial")
+        self.write_page(place, self.titles[path], tutorial.body(source, link) + self.following(path), "tutorial")
+
+    def following(self, path):
+        """A link to the next tutorial."""
+        later = self.tutorials[self.tutorials.index(path) + 1 :][:1]
+        return "".join(
+            f'<p class="file">next: <a href="{one.stem}.html">'
+            f"{html.escape(tutorial.title(one.read_text(encoding='utf-8'), one), quote=False)}</a></p>"
+            for one in later
+        )
 
     def atlas(self):
         lead = (
@@ -196,7 +206,7 @@ class Site:
         lessons = "".join(
             f'<li><a href="tutorials/{path.stem}.html">{self.titles[path]}</a></li>' for path in self.tutorials
         )
-        lessons = f"<h2>Tutorials</h2><ol>{lessons}</ol>" if lessons else ""
+        lessons = f'<h2>Tutorials</h2><ul class="lessons">{lessons}</ul>' if lessons else ""
         plates = "".join(
             f'<a class="plate" href="masks.html#{name}">{atlas.drawing(first_mask(atlas.examples(name)), name)}'
             f"<span>{name.replace('_', ' ')}</span></a>"
@@ -206,7 +216,9 @@ class Site:
             f'<h1>minivl, to be read</h1><div class="intro">{told}</div>'
             f'<h2>Read in this order</h2><ol class="order">{order}</ol>{lessons}'
             f'<h2>Papers</h2><div class="papers">{papers}</div>'
-            f'<h2><a href="masks.html">Who may look at whom: the mask atlas</a></h2><div class="plates">{plates}</div>'
+            f'<h2><a href="masks.html">Who may look at whom: the mask atlas</a></h2>'
+            f"<p>The masks of {len(mask_atlas.PAPERS)} papers side by side, each proved by gradients, and what they "
+            f'are made of:</p><div class="plates">{plates}</div>'
             f"<h2>Everything</h2>{self.everything(address)}"
         )
 

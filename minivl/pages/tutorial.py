@@ -1,6 +1,7 @@
 """Tutorials: Python in percent format (`# %%`, `# %% [markdown]`) as pages, formulas set, code with its lines.
 
-Nothing is run here: what a tutorial prints and draws, it shows whoever runs it.
+Nothing is run here. What a tutorial prints, it tells whoever runs it; what it drew when it was last run stands below
+the cell that drew it.
 """
 
 import re
@@ -10,6 +11,7 @@ from .prose import markdown
 
 _ONLY_A_DOCSTRING = re.compile(r'\s*(?:r?"""(?:(?!""").)*"""\s*)?', re.DOTALL)
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
+_SHOWN = re.compile(r'^show\(.*"(\w+)"\)$', re.MULTILINE)  # a picture, which show.py saves under tutorials/out/
 
 
 def cells(source):
@@ -50,4 +52,8 @@ def body(source, link):
                 for n in rows
             )
             parts.append(f'<pre tabindex="0" role="group" aria-label="lines from {line}">{code}</pre>')
+            drawn = ((name, link(f"out/{name}.png")) for name in _SHOWN.findall(text))
+            parts += [
+                f'<img src="{at}" alt="what this cell draws: {name[3:].replace("_", " ")}">' for name, at in drawn if at
+            ]
     return "\n".join(parts)

@@ -43,6 +43,12 @@ def where(page):
     return page.evaluate("window.explain.state.step")
 
 
+def go(page, key, more=""):
+    """To a step by its link. Asked every 20 ms: by frames, of which a busy machine draws few, it took half a minute."""
+    page.evaluate("link => { location.hash = link; }", f"step={key}{more}")
+    page.wait_for_function("key => window.explain.state.step === key", arg=key, polling=20)
+
+
 def title(page):
     return page.locator("h1").inner_text()
 
@@ -138,10 +144,7 @@ def test_every_sum_agrees_with_the_model(opened, all_pages):
         page = opened(path)
         for step in book["steps"]:
             for layer in range(max(1, len(step["variants"]))):
-                page.evaluate(
-                    "([key, layer]) => { location.hash = `step=${key}&layer=${layer + 1}`; }", [step["key"], layer]
-                )
-                page.wait_for_function("key => window.explain.state.step === key", arg=step["key"])
+                go(page, step["key"], f"&layer={layer + 1}")
                 assert page.locator(".sums .off").count() == 0, page.locator(".sums").inner_text()
                 if step["kind"] not in ("overview", "versus", "training"):
                     assert page.locator(".sums > li").count() == min(3, _possible(step)), step["key"]
@@ -160,21 +163,20 @@ def test_nobody_is_left_out(opened, all_pages, axe, dark):
         page = opened(path, dark=dark)
         page.evaluate(axe)
         for step in book["steps"]:
-            page.evaluate("key => { location.hash = `step=${key}`; }", step["key"])
-            page.wait_for_function("key => window.explain.state.step === key", arg=step["key"])
+            go(page, step["key"])
             found = page.evaluate(
                 "axe.run(document, {resultTypes: ['violations'], preload: false}).then(r => r.violations)"
             )
             told = [(v["id"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found]
             assert not told, f"{step['key']}: {json.dumps(told, indent=1)}"
+        page.close()
 
 
 @pytest.mark.parametrize("size", [(360, 740), (820, 1000), (1900, 1000)], ids=["phone", "tablet", "desk"])
 def test_nothing_sticks_out_sideways(opened, coca_page, coca_book, size):
     page = opened(coca_page, size=size)
     for step in coca_book["steps"]:
-        page.evaluate("key => { location.hash = `step=${key}`; }", step["key"])
-        page.wait_for_function("key => window.explain.state.step === key", arg=step["key"])
+        go(page, step["key"])
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         inner = page.evaluate("(m => m.scrollWidth - m.clientWidth)(document.querySelector('main'))")
         assert over <= 0 and inner <= 0, f"{step['key']}: {over}, {inner}"

@@ -11,10 +11,10 @@ from PIL import Image
 from minivl import cli, models
 from minivl.explain import page
 from minivl.explain.ablation import silenced
-from minivl.explain.book import as_json
+from minivl.explain.book import as_json, piece_name
 from minivl.explain.example import at_times, find_example
 from minivl.explain.looks import sites
-from minivl.explain.pack import unpack
+from minivl.explain.pack import once, pack, unpack
 from minivl.explain.record import record
 from minivl.pages.named_steps import PACKAGE, named_steps, short
 from minivl.run import Run, load
@@ -162,6 +162,26 @@ def test_losses_and_their_terms(made):
     np.testing.assert_array_equal(unpack(told["arrays"][f"pairs/{step['key']}"]), book.last.result["similarity"].data)
 
 
+@pytest.mark.parametrize("name", ["coca", "mammut"])
+def test_the_captioning_loss_has_a_step_for_its_scores_and_one_for_its_terms(made, name):
+    book, told = made[name]
+    chosen = next(step for step in told["steps"] if step["kind"] == "choices")
+    scores, terms = (step for step in told["steps"] if step["parent"] == chosen["key"])
+    assert (scores["kind"], terms["kind"]) == ("logits", "terms")
+    for t, (some, whole) in enumerate(zip(terms["terms"], chosen["choices"], strict=True)):
+        logits = book.records[t].result["logits"].data[: len(some["rows"])].astype(np.float64)  # of the first text
+        target = book.found.batch["text"][0, 1 : len(logits) + 1]
+        for row, z, true, said in zip(some["rows"], logits, target, whole["rows"], strict=True):
+            assert np.isclose(row["score"], z[true], rtol=1e-5)
+            assert np.isclose(row["term"], np.log(np.exp(z).sum()) - z[true], rtol=1e-5, atol=1e-5)
+            assert told["pieces"][row["truth"]] == piece_name(book.model.tokenizer, int(true))
+            assert row["term"] == said["term"], "both steps say the same"
+        total = sum(row["term"] for row in some["rows"]) + some["others"][1]
+        assert np.isclose(total / some["n"], told["times"][t]["losses"]["caption_loss"], rtol=1e-4)
+    assert [sum["form"] for sum in terms["variants"][0]["three"]] == ["mean", "nll", "nll"]
+    assert [sum["form"] for sum in scores["variants"][0]["three"]] == ["dot"] * 3
+
+
 # ---- the way back ----------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +326,23 @@ def test_a_text_that_is_markup_stays_text(made):
     assert text.count("</script>") == page([book]).count("</script>")
     inside = text.split('<script type="application/json" id="book">')[1].split("</script>")[0]
     assert json.loads(inside)["books"][0]["example"]["text"] == nasty["example"]["text"]
+
+
+def test_what_a_page_holds_twice_is_written_once_and_found_by_its_number(made):
+    a, b = pack(np.arange(6.0), "f4"), pack(np.ones((2, 2)), "f4")
+    whole = once({"books": [{"arrays": {"x": a, "y": b}, "steps": [{"three": [{"a": a, "b": [1.0]}]}]}]})
+    assert whole["shared"] == [a["data"]]
+    assert whole["books"][0] == {
+        "arrays": {"x": {**a, "data": 0}, "y": b},
+        "steps": [{"three": [{"a": {**a, "data": 0}, "b": [1.0]}]}],
+    }
+    for _, book in made.values():
+        packed = once({"books": [book]})
+        for name, array in packed["books"][0]["arrays"].items():
+            data = array["data"] if isinstance(array["data"], str) else packed["shared"][array["data"]]
+            assert {**array, "data": data} == book["arrays"][name]
+        found = re.findall(r'"data":"([^"]{8,})"', as_json(packed))
+        assert len(found) == len(set(found)), "what is there twice stands in the shared list"
 
 
 def test_a_tiny_model_of_each_paper_fits_in_a_megabyte(made, runs, tmp_path):

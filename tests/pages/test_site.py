@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from minivl import masks
+from minivl import mask_atlas, masks
 from minivl.pages import atlas, highlight, prose, side_by_side, tutorial
 from minivl.pages.definitions import definition, links
 from minivl.pages.named_steps import PACKAGE, named_steps, short
@@ -173,6 +174,25 @@ def test_every_mask_is_drawn_and_the_drawing_is_the_functions_own(site):
     assert {short(file) for file, _ in places} == {"minivl/models/coca.py"}
 
 
+def test_eleven_papers_stand_side_by_side_drawn_from_their_gradients(site, monkeypatch):
+    text = (site / "masks.html").read_text(encoding="utf-8")
+    papers = re.findall(r'<section class="paper".*?</section>', text, flags=re.DOTALL)
+    assert [re.search(r"<h3>(.*?) <small>", one)[1] for one in papers] == list(mask_atlas.PAPERS)
+    figures = [figure for one in papers for figure in re.findall(r"<figure>.*?</figure>", one, flags=re.DOTALL)]
+    assert len(figures) == len(mask_atlas.PLATES)
+    for figure, plate in zip(figures, mask_atlas.PLATES, strict=True):
+        squares = re.findall(r'<rect class="(may|not)"', figure)
+        np.testing.assert_array_equal(np.array(squares) == "may", plate.mask.reshape(-1))
+        assert "".join(re.findall(r"<text [^>]*>(.)</text>", figure)) == plate.rows + plate.columns
+        assert html.escape(plate.why, quote=False) in figure
+    for name in mask_atlas.PAPERS:
+        assert f'href="#{atlas.slug(name)}"' in text and f'id="{atlas.slug(name)}"' in text
+    leak = mask_atlas.reach(np.ones((5, 5), bool))  # what a layer without its mask would give
+    monkeypatch.setattr(mask_atlas, "reach", lambda mask: leak)
+    with pytest.raises(ValueError, match="the gradients of CLIP, text, are not what its mask allows"):
+        atlas.paper("CLIP", lambda *place: "")
+
+
 # ---- tutorials -------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +208,33 @@ def test_a_tutorial_is_set_with_formulas_links_and_its_own_line_numbers(site):
     assert 'href="../minivl/ops/attention.py.html#L20"' in text and 'href="02_more.html"' in text
     assert 'id="L11"' in text and "<li>two</li>" in text
     assert 'href="tutorials/01_attention.html"' in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_a_tutorial_drew_stands_below_its_cell_and_what_it_did_not_draw_is_not_missed(tmp_path):
+    folder = tmp_path / "tutorials"
+    (folder / "out").mkdir(parents=True)
+    source = "# %% [markdown]\n# # One\n# **Goal.** To see\n# it.\n# **Time.** None.\n"
+    source += '# %%\nshow(a, "01_seen")\nshow(b, "01_not")\n'
+    (folder / "01_one.py").write_text(source, encoding="utf-8")
+    (folder / "02_two.py").write_text("# %% [markdown]\n# # Two\n", encoding="utf-8")
+    Image.new("RGB", (3, 2)).save(folder / "out" / "01_seen.png")
+    made = Site(tmp_path / "site", tmp_path)
+    made.files = []
+    made.write()
+    text = (tmp_path / "site" / "tutorials" / "01_one.html").read_text(encoding="utf-8")
+    assert re.findall(r"<img [^>]*>", text) == ['<img src="01_seen.png" alt="what this cell draws: seen">']
+    assert (tmp_path / "site" / "tutorials" / "01_seen.png").is_file()
+    assert 'next: <a href="02_two.html">Two</a>' in text
+    assert "<p><strong>Goal.</strong> To see\nit.</p><p><strong>Time.</strong> None.</p>" in text, "each on its own"
+
+
+def test_what_the_compiler_is_told_of_a_kernel_is_a_list_and_no_prose(tmp_path):
+    path = tmp_path / "k.cu"
+    path.write_text(
+        "// k.cu: it does.\n// dtypes: float32 float64\n// archs: sm_90a\n// And more.\nint i;\n", encoding="utf-8"
+    )
+    head, _ = side_by_side.cuda_sections(path)
+    assert head == "k.cu: it does.\nAnd more.\n\ndtypes    float32 float64\narchs     sm_90a"
 
 
 def test_without_tutorials_there_is_a_site_all_the_same(tmp_path):

@@ -44,7 +44,7 @@ function headsView() {
       el(
         'tr',
         {},
-        el('th', { scope: 'row' }, s.name.replace('*', String(l + 1))),
+        el('th', { scope: 'row', className: 'long' }, s.name.replace('*', String(l + 1)).replace(/[._]/g, '$&\u200b')),
         heads.map((x, h) =>
           el(
             'td',
@@ -166,7 +166,7 @@ function trainingView() {
                 choices
                   ? el(
                       'td',
-                      { className: 'left' },
+                      { className: 'left said' },
                       choices.choices[i].rows.map((r, k) => [k ? ' ' : '', el(r.rank === 1 ? 'b' : 'span', {}, pieceName(r.top[0][0]))]),
                     )
                   : null,

@@ -208,6 +208,9 @@ function wordBars(ids, numbers, told, most) {
 
 // ---- vectors: a row for each token ------------------------------------------------
 
+// A column of scores is a piece of the vocabulary; other columns have only their number.
+const featureName = (s, n) => (s.kind !== 'logits' ? `feature ${n + 1}` : book().pieces[n] ? `“${book().pieces[n]}”` : `piece ${n}`);
+
 function vectorsCard(s, title = null, forced = null) {
   const v = variantOf(s),
     name = v.name;
@@ -250,7 +253,7 @@ function vectorsCard(s, title = null, forced = null) {
       render();
     },
     over: at => {
-      read.textContent = at ? `${nameOf(v.rows[at[0]])}, feature ${at[1] + 1}: ${figure(a.data[at[0] * C + at[1]])}` : ' ';
+      read.textContent = at ? `${nameOf(v.rows[at[0]])}, ${featureName(s, at[1])}: ${figure(a.data[at[0] * C + at[1]])}` : ' ';
     },
   });
   const cut = v.features > C ? ` The first ${C} of ${v.features} features are shown.` : '';

@@ -19,7 +19,8 @@ function half(bits) {
 }
 
 function unpack(packed) {
-  const raw = Uint8Array.from(atob(packed.data), c => c.charCodeAt(0)),
+  const data = typeof packed.data === 'number' ? whole.shared[packed.data] : packed.data,
+    raw = Uint8Array.from(atob(data), c => c.charCodeAt(0)),
     view = new DataView(raw.buffer);
   const n = packed.shape.reduce((a, b) => a * b, 1),
     out = new Float32Array(n);

@@ -78,6 +78,42 @@ function choicesView(s) {
   ];
 }
 
+// The terms of a captioning loss, each as the difference that it is, and their mean.
+function termsView(s) {
+  const c = s.terms[time()],
+    own = add(c.rows.map(r => r.term));
+  const rows = c.rows.map(r =>
+    el(
+      'tr',
+      {},
+      el('th', { scope: 'row' }, nameOf(r.row)),
+      el('td', { className: 'left' }, pieceName(r.truth)),
+      el('td', {}, figure(r.term + r.score)),
+      el('td', {}, figure(r.score)),
+      el('td', {}, el('b', {}, figure(r.term))),
+      el('td', { className: 'left' }, el('span', { className: 'meter', style: `width:${Math.min(6, r.term)}rem` })),
+    ),
+  );
+  const heads = ['behind', 'the truth', 'log Σ exp', '− its score', '= term'];
+  return [
+    card(
+      'The terms of the loss',
+      el(
+        'div',
+        { className: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'terms of the loss' },
+        el(
+          'table',
+          {},
+          el('thead', {}, el('tr', {}, heads.map((name, i) => el('th', { scope: 'col', className: i < 2 ? 'left' : '' }, name)), el('td'))),
+          el('tbody', {}, rows),
+        ),
+      ),
+      el('p', {}, `${c.rows.length} terms of this text add up to ${figure(own)}, ${c.others[0]} of the other texts to ${figure(c.others[1])}. `,
+        el('b', {}, `Their mean: ${figure((own + c.others[1]) / c.n)}`), '.'),
+    ),
+  ];
+}
+
 function pairShares(a, how) {
   const B = a.shape[0];
   const soft = get => {

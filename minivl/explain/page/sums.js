@@ -99,11 +99,11 @@ function nameOfPlace(at) {
     named = token && token !== 'none' ? token : 'number';
   return at.feature === undefined
     ? named
-    : `${named}, feature ${at.feature + 1}${at.of ? `, before it is added (${at.of.replace('_', ' ')})` : ''}`;
+    : `${named}, ${featureName(current(), at.feature)}${at.of ? `, before it is added (${at.of.replace('_', ' ')})` : ''}`;
 }
 
 function sumLine(packed, tolerance = 1e-4) {
-  const s = Object.fromEntries(Object.entries(packed).map(([name, x]) => [name, x && x.data ? [...unpack(x).data] : x]));
+  const s = Object.fromEntries(Object.entries(packed).map(([name, x]) => [name, x && x.shape ? [...unpack(x).data] : x]));
   const [written, value] = FORMS[s.form](s),
     off = Math.abs(value - s.value),
     scale = Math.max(1e-3, Math.abs(s.value));

@@ -16,6 +16,7 @@ const VIEWS = {
   mixed: mixedView,
   choices: choicesView,
   pairs: pairsView,
+  terms: termsView,
   scalar: scalarView,
   backward: backwardView,
   pixels: pixelsView,
@@ -28,6 +29,7 @@ const VIEWS = {
   map: s => [vectorsCard(s)],
   stream: s => [vectorsCard(s)],
   table: s => [vectorsCard(s, 'A row of the table: one picture, a column for each text')],
+  logits: s => [vectorsCard(s, 'A row for each word, a column for each piece that could follow it')],
   vector: s => [vectorsCard(s)],
 };
 const PARTS = [
