@@ -65,8 +65,9 @@ def wanted(*arrays):
 
     Numbers that are not whole must be of a dtype that kernels know.
     """
-    known = all(x.dtype.kind in "biu" or _storage(x) in source.STORAGE for x in arrays)
-    return known and all(bool(_on_cpu) or on_gpu(x) for x in arrays)
+    if not (_on_cpu or all(map(on_gpu, arrays))):
+        return False
+    return all(x.dtype.kind in "biu" or _storage(x) in source.STORAGE for x in arrays)
 
 
 @contextlib.contextmanager
