@@ -7,6 +7,7 @@ A background is data, like all of a scene; `paint` makes the picture of it.
 """
 
 import functools
+import itertools
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -74,11 +75,10 @@ def choose(random, things, side, photos=(), kinds=("flat", "gradient", "plaster"
     kinds = kinds if photos else [kind for kind in kinds if kind != "photo"]
     kind = kinds[int(random.integers(len(kinds)))]
     colours = random.integers(-70, 71, (_TRIES, 3)) + random.integers(0, 256, (_TRIES, 1))  # of no strong colour
-    colours = np.clip(colours, 0, 255)
-    good = colours[_outstanding(things, colours[:, None], [len(t.rim) for t in things]) >= OUTSTANDING]
-    if not len(good):
+    colours = np.minimum(np.maximum(colours, 0), 255)
+    first, last = _ends(things, colours)
+    if not first:
         return None
-    first, last = (tuple(c) for c in good[[0, -1]].tolist())
     seed = int(random.integers(1 << 31))
     flat = Background("flat", (first,))
     if kind == "flat":
@@ -94,10 +94,31 @@ def choose(random, things, side, photos=(), kinds=("flat", "gradient", "plaster"
     return flat
 
 
+def _ends(things, colours):
+    """The first and the last of the colours (n, 3) from which every thing stands out; None, None if there is none."""
+    if all(t.ink for t in things):  # one colour each: plain numbers, of no more colours than it takes, are quicker
+        every = [tuple(colour) for colour in colours.tolist()]
+        first = next((colour for colour in every if _inks_differ(things, colour)), None)
+        return first, first and next(colour for colour in reversed(every) if _inks_differ(things, colour))
+    good = colours[_outstanding(things, colours[:, None], [len(t.rim) for t in things]) >= OUTSTANDING].tolist()
+    return (tuple(good[0]), tuple(good[-1])) if good else (None, None)
+
+
+def _inks_differ(things, colour):
+    """Does the ink of every thing differ from the colour? As `apart` has it, in thousandths."""
+    r, g, b = colour
+    for t in things:
+        x, y, z = t.ink[0] - r, t.ink[1] - g, t.ink[2] - b
+        difference = abs(299 * x + 587 * y + 114 * z) + 1000 * max(abs(x), abs(y), abs(z))
+        if difference < 1000 * (LEGIBLE if t.text else CONTRAST):
+            return False
+    return True
+
+
 def apart(a, b):
     """How different two colours (..., 3) look: in brightness, and in the channel that differs most; 0 to 510."""
-    difference = np.abs(a - b)
-    return np.abs((a - b) @ _BRIGHTNESS) + difference.max(-1)
+    difference = a - b
+    return np.abs(difference @ _BRIGHTNESS) + np.abs(difference).max(-1)
 
 
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114])
@@ -108,10 +129,12 @@ def _outstanding(things, pixels, counts):
 
     counts: how many of the points n are whose
     """
-    rims = np.concatenate([np.broadcast_to(t.rim, (n, 3)) for t, n in zip(things, counts, strict=True)])
-    limits = np.repeat([LEGIBLE if t.text else CONTRAST for t in things], counts)
+    ends = list(itertools.accumulate(counts))
+    begins = [0, *ends[:-1]]
+    rims, limits = np.empty((ends[-1], 3)), np.empty(ends[-1])
+    for t, begin, end in zip(things, begins, ends, strict=True):
+        rims[begin:end], limits[begin:end] = t.rim, LEGIBLE if t.text else CONTRAST
     differs = (apart(rims, pixels) >= limits).astype(np.float64)
-    begins = np.concatenate([[0], np.cumsum(counts[:-1], dtype=int)])
     return (np.add.reduceat(differs, begins, axis=-1) / counts).min(-1)
 
 
@@ -130,8 +153,9 @@ def paint(background, side, photos=()):
     if kind == "flat":
         return Image.new("RGB", (side, side), colours[0])
     if kind == "gradient":
-        ends = Image.fromarray(np.array(colours, np.uint8)[:, None])
-        return ends.resize((side, side), Image.Resampling.BILINEAR)
+        ends = Image.frombytes("RGB", (1, 2), bytes(colours[0] + colours[1]))
+        column = ends.resize((1, side), Image.Resampling.BILINEAR)  # all columns are the same
+        return column.resize((side, side), Image.Resampling.NEAREST)
     if kind == "plaster":
         rough = np.random.default_rng(background.seed).integers(-22, 23, (8, 8, 1)) + np.array(colours[0])
         rough = Image.fromarray(np.clip(rough, 0, 255).astype(np.uint8))

@@ -3,6 +3,8 @@
 The order of words is balanced: of the six sentences about a pair or a row three begin at either end, drawn by lot.
 """
 
+import functools
+
 from data_tools.scenes import grammar
 from data_tools.scenes.grammar import OPPOSITE, TEMPLATES
 
@@ -11,7 +13,8 @@ def orders(random, scene):
     """How the six sentences are ordered, the same in every language."""
     if scene.layout in ("pair", "row"):
         return random.permutation([False, True] * (TEMPLATES // 2)).tolist()
-    return [random.permutation(len(groups(scene.things))).tolist() for _ in range(TEMPLATES)]
+    parts = len(groups(scene.things))
+    return [random.permutation(parts).tolist() for _ in range(TEMPLATES)]
 
 
 def sentences(scene, language, ordered):
@@ -25,6 +28,7 @@ def sentences(scene, language, ordered):
     return (grammar.two if scene.layout == "pair" else grammar.row)(language, phrases, scene.order, ordered)
 
 
+@functools.lru_cache(maxsize=4)  # one scene is told in several languages
 def groups(things):
     """[(noun, colour, text, how many)] of what has one name, in the order in which it is first met."""
     found = {}
@@ -70,6 +74,6 @@ def _caption(random, scene, names, order):
     if scene.layout == "any":
         counts = [(name, names.count(name)) for name in dict.fromkeys(names)]
         parts = [_part("en", *name, count) for name, count in counts]
-        return grammar.any_number("en", parts, len(names), [random.permutation(len(parts))] * TEMPLATES)[0]
-    turned = [bool(random.integers(2))] * TEMPLATES
+        return grammar.any_number("en", parts, len(names), [random.permutation(len(parts)).tolist()])[0]
+    turned = [bool(random.integers(2))]
     return (grammar.two if scene.layout == "pair" else grammar.row)("en", phrases, order, turned)[0]

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from data_tools.scenes import backgrounds
-from data_tools.scenes.compose import planned, sized, things
+from data_tools.scenes.compose import generator, planned, sized, things
 from data_tools.scenes.cutouts import SPLITS
 from data_tools.scenes.grammar import phrase
 from data_tools.scenes.record import Background, Thing
@@ -81,7 +81,7 @@ class Clip:
 
 def clip(pool, seed, split, i, side=96, frames=FRAMES):
     """Clip number `i` of a split: two things, of which either one moves twice, or each moves once."""
-    random = np.random.default_rng([seed, SPLITS.index(split), i, 2])
+    random = generator(seed, SPLITS.index(split), i, 2)
     background = None
     while background is None:
         chosen, _ = things(random, pool, split, planned(random, _CLIP))
@@ -156,7 +156,7 @@ def questions(random, clip):
 def example(pool, seed, split, i, side=96, languages=("en",), frames=FRAMES):
     """(key, picture, captions, info): the picture is a strip of the frames, tracks are the things in each of them."""
     record = clip(pool, seed, split, i, side, frames)
-    random = np.random.default_rng([seed, SPLITS.index(split), i, 3])
+    random = generator(seed, SPLITS.index(split), i, 3)
     strip, seen = draw(record)
     info = {
         "split": split,

@@ -11,7 +11,7 @@ each other, so that no question about a scene can be answered without looking (s
 
 import functools
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def scene(pool, seed, split, i, side=96, photos=(), layouts=None):
     photos   a tuple of the photographs that serve the split as backgrounds
     layouts  {layout: how often}
     """
-    random = np.random.default_rng([seed, SPLITS.index(split), i])
+    random = generator(seed, SPLITS.index(split), i)
     plan = planned(random, layouts or LAYOUTS)
     while True:
         chosen, asked = things(random, pool, split, plan)
@@ -46,6 +46,11 @@ def scene(pool, seed, split, i, side=96, photos=(), layouts=None):
         if arranged:
             placed, order, background = arranged
             return Scene(f"{split}-{seed}-{i:06d}", split, side, plan.layout, order, placed, background, asked)
+
+
+def generator(*numbers):
+    """Random numbers that belong to these, each 0 or more. As an array, NumPy need not look at one after the other."""
+    return np.random.default_rng(numbers if max(numbers) >> 32 else np.array(numbers, np.uint32))
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ def belongs(names, split):
     return not kept if split == "train" or len(names) < 2 else kept == {split}
 
 
+@functools.cache
 def held_out(a, b):
     """The split to which a pair of places in the table of names belongs. Every name has as many partners in it."""
     return _HELD_OUT.get(min((a - b) % _ROUND, (b - a) % _ROUND), "train")
@@ -125,7 +131,7 @@ def _place(name):
 
 def _counted(random, pool, split, plan):
     nouns = pool.nouns(split)
-    asked, *others = (nouns[k] for k in random.permutation(len(nouns))[: 1 + plan.count])
+    asked, *others = (nouns[k] for k in random.permutation(len(nouns))[: 1 + plan.count].tolist())
     listed = [asked] * plan.copies + others
     pictures = [pool.choose(split, noun, random) for noun in listed]
     return [thing(random, pool, cutout, k + 1) for k, cutout in enumerate(pictures)], asked
@@ -167,34 +173,41 @@ def _text(random, pool, number):
 def sized(random, thing, side):
     """The thing with its sprite and its ink. The length is one of a few, so that sprites can be used again."""
     if thing.text:
-        ink = random.integers(0, 50, 3) + 205 * int(random.integers(2))  # dark or light letters
+        ink = random.integers(0, 50, 3).tolist()
+        ink = [level + 205 for level in ink] if random.integers(2) else ink  # light or dark letters
         length = round(LETTER * len(thing.text) * side)
     else:
         length = round(SIZES[thing.size][int(random.integers(len(SIZES[thing.size])))] * side)
-        ink = COLOURS[thing.colour] + random.integers(-_SHADE, _SHADE + 1, 3) if thing.cutout.drawn else None
+        ink = thing.cutout.drawn and [v + int(random.integers(-_SHADE, _SHADE + 1)) for v in COLOURS[thing.colour]]
     tint = None if thing.cutout.drawn else thing.colour
-    ink = None if ink is None else tuple(min(255, max(0, level)) for level in ink.tolist())
-    return replace(thing, ink=ink, sprite=sprite(thing.cutout, max(6, length), tint))
+    ink = tuple(min(255, max(0, level)) for level in ink) if ink else None
+    return Thing(thing.id, thing.cutout, thing.colour, thing.size, ink, sprite(thing.cutout, max(6, length), tint))
 
 
 def _in_a_row(random, things, side):
-    """From left to right, or from top to bottom, jittered across by less than makes the order doubtful."""
+    """From left to right, or from top to bottom, jittered across by less than makes the order doubtful.
+
+    Plain numbers: for two things or three, NumPy's calls would take longer than all of the sums.
+    """
     across = bool(random.integers(2))
     things = [sized(random, t, side) for t in things]
-    longs, wides = np.array([t.sprite.size if across else t.sprite.size[::-1] for t in things]).T
-    free = side - longs.sum() - _GAP * (len(things) + 1)
+    sizes = [t.sprite.size if across else t.sprite.size[::-1] for t in things]
+    n, widest = len(things), max(wide for _, wide in sizes)
+    free = side - sum(long for long, _ in sizes) - _GAP * (n + 1)
     if free < 0:
         return None
-    before = np.cumsum(random.dirichlet(np.ones(len(things) + 1)))[:-1] * free
-    main = before + _GAP * np.arange(1, len(things) + 1) + np.cumsum(longs) - longs
-    near = np.diff(main + longs / 2).min()
-    middle = random.uniform(wides.max() / 2, side - wides.max() / 2)
-    cross = middle + random.uniform(-0.3, 0.3, len(things)) * near - wides / 2
-    cross = np.clip(cross, 0, side - wides)
-    places = zip(main.astype(int).tolist(), cross.astype(int).tolist(), strict=True)
-    placed = [
-        replace(t, x=m, y=c) if across else replace(t, x=c, y=m) for t, (m, c) in zip(things, places, strict=True)
-    ]
+    parts = random.dirichlet(np.ones(n + 1)).tolist()  # of what is free: before the first, between, after the last
+    main, share, end = [], 0.0, 0
+    for number, ((long, _), part) in enumerate(zip(sizes, parts[:-1], strict=True), 1):
+        share, end = share + part, end + long
+        main.append(share * free + _GAP * number + end - long)
+    middles = [m + long / 2 for m, (long, _) in zip(main, sizes, strict=True)]
+    near = min(b - a for a, b in itertools.pairwise(middles))
+    middle = random.uniform(widest / 2, side - widest / 2)
+    placed = []
+    for t, m, (_, wide), aside in zip(things, main, sizes, random.uniform(-0.3, 0.3, n).tolist(), strict=True):
+        cross = int(min(max(middle + aside * near - wide / 2, 0), side - wide))
+        placed.append(t.at(int(m), cross) if across else t.at(cross, int(m)))
     return tuple(placed), "left" if across else "above"
 
 
@@ -216,7 +229,7 @@ def _scattered(random, things, side):
         if room_x < 0 or room_y < 0:
             return None
         left, top = left + _GAP // 2, top + _GAP // 2
-        placed.append(replace(t, x=left + int(u * (room_x + 1)), y=top + int(v * (room_y + 1))))
+        placed.append(t.at(left + int(u * (room_x + 1)), top + int(v * (room_y + 1))))
     return tuple(placed), None
 
 

@@ -26,6 +26,7 @@ from minivl.data.shards import DataError, read_shards
 
 SPLITS = ("train", "validation", "test")
 COLOURS = drawn.COLOURS  # of shapes
+_COLOURS = tuple(COLOURS)
 TINTS = ("red", "yellow", "green", "blue", "purple")  # of cut-outs; a black elephant would have no eyes
 SOLID = 127  # a pixel less transparent than this belongs to the mask
 SLIMMEST = 0.3  # of the sides of a cut-out; a thinner one cannot be seen when it is small
@@ -94,7 +95,7 @@ class Pool:
 
     def colours(self, noun):
         """The colours in which a noun can be shown, beside its own."""
-        return tuple(COLOURS) if noun in SHAPES else TINTS
+        return _COLOURS if noun in SHAPES else TINTS
 
     def fingerprint(self):
         """Names all that a set depends on."""

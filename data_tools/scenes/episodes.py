@@ -11,11 +11,10 @@ testing ask for, and all of their pictures, are in no training episode; in scene
 
 import functools
 
-import numpy as np
 from PIL import Image
 
 from data_tools.scenes import regions
-from data_tools.scenes.compose import compose, draw, thing
+from data_tools.scenes.compose import compose, draw, generator, thing
 from data_tools.scenes.cutouts import SPLITS
 from data_tools.scenes.examples import thing_info
 from data_tools.scenes.record import Scene
@@ -23,7 +22,7 @@ from data_tools.scenes.record import Scene
 
 def episode(pool, seed, split, i, side=96, k=3, photos=()):
     """(class, k + 1 scenes) of episode number `i`; the first thing of each scene is of the class, and no other is."""
-    random = np.random.default_rng([seed, SPLITS.index(split), i, 4])
+    random = generator(seed, SPLITS.index(split), i, 4)
     classes = _classes(pool, split)
     nouns = list(classes)
     while True:
@@ -70,7 +69,7 @@ def _some(random, pictures, n):
 def example(pool, seed, split, i, side=96, k=3, photos=()):
     """(key, picture, captions, info): the picture is a strip of the k + 1 pictures, the query last."""
     asked, scenes = episode(pool, seed, split, i, side, k, photos)
-    random = np.random.default_rng([seed, SPLITS.index(split), i, 5])
+    random = generator(seed, SPLITS.index(split), i, 5)
     strip = Image.new("RGB", (side, side * len(scenes)))
     pictures = []
     for n, scene in enumerate(scenes):

@@ -12,10 +12,8 @@ info     labels, split, translations, negatives          what is in it, and what
 import io
 import zlib
 
-import numpy as np
-
 from data_tools.scenes import captions, regions
-from data_tools.scenes.compose import LAYOUTS, draw, planned, scene, things
+from data_tools.scenes.compose import LAYOUTS, draw, generator, planned, scene, things
 from data_tools.scenes.cutouts import SPLITS
 from data_tools.scenes.grammar import LANGUAGES
 from data_tools.scenes.questions import questions
@@ -25,7 +23,7 @@ from data_tools.scenes.record import WORDS_OF
 def example(pool, seed, split, i, side=96, languages=LANGUAGES, photos=()):
     """(key, PNG, captions, info) of scene number `i` of a split."""
     record = scene(pool, seed, split, i, side, photos)
-    random = np.random.default_rng([seed, SPLITS.index(split), i, 1])
+    random = generator(seed, SPLITS.index(split), i, 1)
     donor, _ = things(random, pool, split, planned(random, LAYOUTS))
     foil = donor[int(random.integers(len(donor)))]
     ordered = captions.orders(random, record)

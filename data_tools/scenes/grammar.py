@@ -10,6 +10,7 @@ Of each there are six wordings, and of two things each wording can begin with ei
 gatto*.
 """
 
+import functools
 from dataclasses import dataclass
 
 from data_tools.scenes.nouns import NOUNS
@@ -68,6 +69,7 @@ class Phrase:
     of: str
 
 
+@functools.cache
 def phrase(language, noun, colour=None, text=None):
     """A thing with its indefinite article: "a red dog", "ein roter Hund"; or "the word ..." where it is a text."""
     if text is not None:
@@ -91,6 +93,7 @@ def _german(noun, colour):
     return Phrase(f"{noun.article} {nominative}{noun.singular}", f"{article} {dative}{noun.dative}")
 
 
+@functools.cache
 def several(language, number, noun, colour=None):
     """ "two red dogs": of numbers from two on."""
     entry, count = NOUNS[noun][language], _NUMBERS[language][number - 2]
@@ -275,37 +278,37 @@ def one(language, thing):
 
 
 def two(language, things, relation, turned):
-    """Six sentences about two things, the first of which is `relation` ("left") of the second.
+    """Sentences about two things, the first of which is `relation` ("left") of the second.
 
-    turned: six truth values; a sentence with True begins with the second thing
+    turned: a truth value for each sentence, six at most; one with True begins with the second thing
     """
-    sentences = []
-    for template, swap in zip(_TWO[language], turned, strict=True):
-        (a, b), r = (things[::-1], OPPOSITE[relation]) if swap else (things, relation)
-        fields = {
-            "rel": _RELATION[language][r].format(plain=b.plain, of=b.of),
-            "far": _FAR[language][OPPOSITE[r]].format(plain=a.plain, of=a.of),
-            "here": _PLACE[language][r],
-            "there": _PLACE[language][OPPOSITE[r]],
-            "its": _ITS[language][r],
-        }
-        sentences.append(template.format(a=a.plain, b=b.plain, **fields))
-    return sentences
+    fields = []
+    for (a, b), r in ((things, relation), (things[::-1], OPPOSITE[relation])):
+        fields.append(
+            {
+                "a": a.plain,
+                "b": b.plain,
+                "rel": _RELATION[language][r].format(plain=b.plain, of=b.of),
+                "far": _FAR[language][OPPOSITE[r]].format(plain=a.plain, of=a.of),
+                "here": _PLACE[language][r],
+                "there": _PLACE[language][OPPOSITE[r]],
+                "its": _ITS[language][r],
+            }
+        )
+    return [template.format_map(fields[swap]) for template, swap in zip(_TWO[language], turned, strict=False)]
 
 
 def row(language, things, relation, turned):
-    """Six sentences about three or more things, each of which is `relation` of the next; turned: as in `two`."""
-    sentences = []
-    for template, swap in zip(_ROW[language], turned, strict=True):
-        ordered, r = (things[::-1], OPPOSITE[relation]) if swap else (things, relation)
+    """Sentences about three or more things, each of which is `relation` of the next; turned: as in `two`."""
+    fields = []
+    for ordered, r in ((things, relation), (things[::-1], OPPOSITE[relation])):
         every = listed(language, [thing.plain for thing in ordered])
-        fields = {"all": every, "way": _WAY[language][r], "n": _NUMBERS[language][len(things) - 2]}
-        sentences.append(template.format(**fields))
-    return sentences
+        fields.append({"all": every, "way": _WAY[language][r], "n": _NUMBERS[language][len(things) - 2]})
+    return [template.format_map(fields[swap]) for template, swap in zip(_ROW[language], turned, strict=False)]
 
 
 def any_number(language, parts, total, orders):
-    """Six sentences that list parts, such as "two dogs"; orders: how the parts are ordered in each of them."""
+    """Sentences that list parts, such as "two dogs"; orders: how the parts are ordered in each, of six at most."""
     number = _NUMBERS[language][total - 2]
     every = [listed(language, [parts[k] for k in order]) for order in orders]
-    return [template.format(all=said, n=number) for template, said in zip(_ANY[language], every, strict=True)]
+    return [template.format(all=said, n=number) for template, said in zip(_ANY[language], every, strict=False)]

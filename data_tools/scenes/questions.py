@@ -45,7 +45,7 @@ _NONE = (None, None)
 
 
 def _shuffled(random, items):
-    return [items[k] for k in random.permutation(len(items))]
+    return [items[k] for k in random.permutation(len(items)).tolist()]
 
 
 def _exists(random, scene, foil):

@@ -10,7 +10,8 @@ An expression is data before it is words, so that whether it fits is decided by 
 """
 
 import functools
-from dataclasses import dataclass
+import itertools
+from typing import NamedTuple
 
 from data_tools.scenes.record import WORDS_OF, relation
 
@@ -18,8 +19,7 @@ _EXTREMES = {"leftmost": (0, 1), "rightmost": (0, -1), "topmost": (1, 1), "lowes
 _MARGIN = 0.06  # of the side, by which a leftmost thing must lie further left than the next
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(NamedTuple):
     noun: str | None = None
     colour: str | None = None
     size: str | None = None
@@ -38,7 +38,15 @@ class Expression:
 
 def resolve(expression, scene):
     """Every thing that an expression fits."""
-    fitting = [t for t in scene.things if _fits(expression, t)]
+    noun, colour, size, text, *_ = expression
+    fitting = [
+        t
+        for t in scene.things
+        if (noun is None or noun == t.noun)
+        and (colour is None or t.colour in (colour, None))  # what has its own colours may be of any; see `may_be`
+        and (size is None or size == t.size)
+        and (text is None or text == t.text)
+    ]
     if expression.relation:
         direction, anchor = expression.relation
         anchors = resolve(anchor, scene)
@@ -49,15 +57,6 @@ def resolve(expression, scene):
         clear = second - first >= _MARGIN * scene.side
         fitting = [t for t in fitting if sign * t.middle[axis] == first] if clear else fitting
     return fitting
-
-
-def _fits(e, t):
-    return (
-        (e.noun is None or e.noun == t.noun)
-        and (e.colour is None or t.colour in (e.colour, None))  # what has its own colours may be of any; see `may_be`
-        and (e.size is None or e.size == t.size)
-        and (e.text is None or e.text == t.text)
-    )
 
 
 def named(scene, t):
@@ -78,18 +77,27 @@ def referring(scene, t):
     """Expressions that fit this thing and no other, the shortest of each kind first."""
     if t.text:
         return [Expression(text=t.text)]
-    attributes = [Expression(t.noun), Expression(t.noun, size=t.size)]
-    if t.colour:
-        attributes += [Expression(t.noun, t.colour), Expression(colour=t.colour), Expression(t.noun, t.colour, t.size)]
-    extremes = [Expression(t.noun, extreme=extreme) for extreme in _EXTREMES] if scene.count(t.noun) > 1 else []
-    related = []
-    for a, direction, b in scene.relations:
-        if a is t and (anchor := named(scene, b)):
-            related.append(Expression(t.noun, relation=(direction, anchor)))
     found = []
-    for kind, most in ((attributes, 2), (extremes, 1), (related, 1)):
-        found += [e for e in kind if (fit := resolve(e, scene)) and len(fit) == 1 and fit[0] is t][:most]
+    for kind, most in ((_attributes(t), 2), (_extremes(scene, t), 1), (_related(scene, t), 1)):
+        only = (e for e in kind if (fit := resolve(e, scene)) and len(fit) == 1 and fit[0] is t)
+        found += itertools.islice(only, most)  # what is beyond the most is never looked at
     return found
+
+
+def _attributes(t):
+    yield Expression(t.noun)
+    yield Expression(t.noun, size=t.size)
+    if t.colour:
+        yield from (Expression(t.noun, t.colour), Expression(colour=t.colour), Expression(t.noun, t.colour, t.size))
+
+
+def _extremes(scene, t):
+    return (Expression(t.noun, extreme=extreme) for extreme in (_EXTREMES if scene.count(t.noun) > 1 else ()))
+
+
+def _related(scene, t):
+    beside = ((direction, named(scene, b)) for a, direction, b in scene.relations if a is t)
+    return (Expression(t.noun, relation=(direction, anchor)) for direction, anchor in beside if anchor)
 
 
 def description(random, scene, t):

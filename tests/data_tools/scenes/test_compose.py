@@ -42,6 +42,23 @@ def test_things_lie_inside_and_apart(records):
         assert taken.max() == 1
 
 
+def test_colours_of_backgrounds_are_the_first_and_the_last_that_differ_enough(records, random):
+    """Of what is drawn, of cut-outs and of both, with many colours that differ by just the limit or just not."""
+    for s in records:
+        near = [np.add(t.ink or t.sprite.colours[0], shift) for t in s.things for shift in (-95, -50, 49, 50)]
+        colours = np.clip(random.permutation([*near, *random.integers(0, 256, (4, 3))]), 0, 255)
+        good = []
+        for colour in colours:
+            shares = []
+            for t in s.things:
+                rim = [t.ink] if t.ink else t.sprite.colours
+                limit = backgrounds.LEGIBLE if t.text else backgrounds.CONTRAST
+                shares.append(np.mean([backgrounds.apart(np.array(point), colour) >= limit for point in rim]))
+            if min(shares) >= backgrounds.OUTSTANDING:
+                good.append(tuple(colour.tolist()))
+        assert backgrounds._ends(s.things, colours) == ((good[0], good[-1]) if good else (None, None))
+
+
 def test_pairs_and_rows_are_clearly_in_order(records):
     seen = collections.Counter()
     for s in records:
