@@ -11,9 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from minivl.data.tar import BLOCK, MAX_PICTURE, MAX_TEXT, DataError, open_tar
-
-_BUFFER = 1 << 20  # bytes that are written at once, rather than one small file after the other
+from minivl.data.tar import MAX_PICTURE, MAX_TEXT, DataError, open_tar
 
 
 class ShardWriter:
@@ -100,21 +98,20 @@ class ShardWriter:
 
         if self.tar is None:
             self.part = self.folder / f".{self.prefix}-{len(self.shards):05d}.part"
-            self.tar = open(self.part, "wb", buffering=_BUFFER)  # noqa: SIM115 (closed when the shard is full)
+            self.tar = tarfile.TarFile(self.part, "w", format=tarfile.PAX_FORMAT)
         for extension, content in files.items():
             most = MAX_TEXT if extension in ("json", "txt") else MAX_PICTURE
             if len(content) > most:
                 raise DataError(f"{key}: .{extension} has {len(content)} bytes; it must be {most} at most", "too large")
         for extension in sorted(files):
-            content = files[extension]
-            self.tar.write(_header(f"{key}.{extension}", len(content)) + content + bytes(-len(content) % BLOCK))
+            header = tarfile.TarInfo(f"{key}.{extension}")  # mtime, uid and gid are 0 unless set
+            header.size = len(files[extension])
+            self.tar.addfile(header, io.BytesIO(files[extension]))
         self._count(key, info)
         if len(self.keys) % self.per_shard == 0:
             self._finish()
 
     def _finish(self):
-        self.tar.write(bytes(2 * BLOCK))  # the end of a tar, which is then filled up to a full record
-        self.tar.write(bytes(-self.tar.tell() % tarfile.RECORDSIZE))
         self.tar.close()
         self.tar = None
         path = self.folder / f"{self.prefix}-{len(self.shards):05d}.tar"
@@ -156,21 +153,6 @@ def file_sha256(path):
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
-
-
-_UNNAMED = tarfile.TarInfo().tobuf(tarfile.PAX_FORMAT)  # times and owners are 0 unless set
-_REST = sum(_UNNAMED[156:])
-
-
-def _header(name, size):
-    """What stands before a file in a tar, byte for byte as `tarfile` has it, which takes ten times as long: only name
-    (100 bytes), size (12) and checksum (8, counted as spaces) differ. A name that is not so plain is left to it."""
-    if len(name) > tarfile.LENGTH_NAME or not name.isascii():
-        header = tarfile.TarInfo(name)
-        header.size = size
-        return header.tobuf(tarfile.PAX_FORMAT)
-    begin = name.encode().ljust(100, b"\0") + _UNNAMED[100:124] + b"%011o\0" % size + _UNNAMED[136:148]
-    return begin + b"%06o\0 " % (sum(begin) + 8 * ord(" ") + _REST) + _UNNAMED[156:]
 
 
 def _lines(captions, key):
