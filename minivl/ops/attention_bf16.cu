@@ -131,13 +131,13 @@ extern "C" __global__ void __launch_bounds__(128) attention_forward(
         cp_async_commit();
         const Seen seen = mask.seen(warp_first / TILE, t);
         const int key = t * KEYS;
-        t = next(t);
         float s[M][N][4];
         start<false>(s, head, seen, warp_first, key);
         multiply_by_rows(s, q_tile + warp_row * D, k_tile);
 
         cp_async_wait<0>();
         __syncthreads();  // the values are here, and nobody reads the keys any more
+        t = next(t);
         if (t < last) fetch<KEYS, THREADS>(k_tile, k + head.keys, t * KEYS, Tk, H * D);
         cp_async_commit();
 
@@ -180,6 +180,7 @@ extern "C" __global__ void __launch_bounds__(128) attention_forward(
                     sum[m][e % 4 / 2] += p[m][e / 4][e % 4];
                 }
             multiply_by_columns(o, p, v_tile + n * 8 * D);
+            if (D == 128) __syncwarp();  // the next ones not before: two registers would be spilled
         }
     }
 
