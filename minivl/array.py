@@ -8,6 +8,7 @@ the number of cores, and partial sums are added in the order of the chunks: the 
 core and on sixty-four. Matrix products are cut the same way, each piece a single-threaded call of BLAS.
 """
 
+import contextlib
 import ctypes
 import importlib.util
 import math
@@ -129,6 +130,10 @@ def later(work, device="cpu"):
     _waiting.put(job)
 
     def wait():
+        job.work()
+        while not job.done.is_set() and not _waiting.empty():  # another has it: do something else that waits
+            with contextlib.suppress(queue.Empty):
+                _waiting.get_nowait().work()
         job.finish()
         return results[0]
 
