@@ -126,7 +126,7 @@ def later(work, device="cpu"):
     todo, results = [work], []
     del work  # what is done holds on to nothing but its result
     job = _Job(lambda _: results.append(todo.pop()()), [None])
-    _staff(1)
+    _staff(cores() - 1)
     _waiting.put(job)
 
     def wait():
