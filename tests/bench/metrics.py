@@ -20,35 +20,43 @@ from minivl.data import rle  # noqa: E402
 from minivl.metrics import caption_scores, detection_scores, mask_iou, vqa_scores  # noqa: E402
 
 
-def captions(quick):
-    references, written = cases.large_caption_world(200 if quick else 5000)
-    return (
-        f"caption scores of {len(written):,} captions with 5 references, words given",
-        lambda: caption_scores(references, written, tokenize=str.split),
-        lambda: cases.caption_peer_scores(references, written),
-        lambda ours, theirs: np.allclose(list(ours.values()), [theirs[name] for name in ours], rtol=1e-9),
-    )
-
-
-def answers(quick):
-    some = list(cases.answer_worlds(seed=0, count=200 if quick else 5000))
-    truth, found = ({k: pair[part] for k, pair in enumerate(some)} for part in (0, 1))
-    return (
-        f"VQA accuracy of {len(some):,} answers",
-        lambda: vqa_scores(truth, found)["accuracy"],
-        lambda: cases.vqa_evaluation(some),
-        lambda ours, theirs: np.isclose(100 * ours, theirs.accuracy["overall"], atol=1e-9),
-    )
-
-
-def detection(kind):
+def captions(pictures):
     def made(quick):
-        images, side = (10, 100) if quick else (500, 640) if kind == "bbox" else (60, 480)
+        references, written = cases.large_caption_world(min(pictures, 200) if quick else pictures)
+        return (
+            f"caption scores of {len(written):,} captions with 5 references, words given",
+            lambda: caption_scores(references, written, tokenize=str.split),
+            lambda: cases.caption_peer_scores(references, written),
+            lambda ours, theirs: np.allclose(list(ours.values()), [theirs[name] for name in ours], rtol=1e-9),
+        )
+
+    return made
+
+
+def answers(count):
+    def made(quick):
+        some = list(cases.answer_worlds(seed=0, count=min(count, 200) if quick else count))
+        truth, found = ({k: pair[part] for k, pair in enumerate(some)} for part in (0, 1))
+        return (
+            f"VQA accuracy of {len(some):,} answers",
+            lambda: vqa_scores(truth, found)["accuracy"],
+            lambda: cases.vqa_evaluation(some),
+            lambda ours, theirs: np.isclose(100 * ours, theirs.accuracy["overall"], atol=1e-9),
+        )
+
+    return made
+
+
+def detection(kind, images, objects, strays, side, categories=20):
+    """AP of so many pictures, each of at most so many objects and so many detections of nothing."""
+
+    def made(quick):
+        few, size = (min(10, images), min(100, side)) if quick else (images, side)
         world = np.random.default_rng(0)
-        truth, found = cases.detection_world(world, images, 20, 12, 60, side, kind, 0.03)
+        truth, found = cases.detection_world(world, few, categories, objects, strays, size, kind, 0.03)
         detections = sum(map(len, found.values()))
         return (
-            f"{'box' if kind == 'bbox' else 'mask'} AP, {images} pictures, {detections:,} detections",
+            f"{'box' if kind == 'bbox' else 'mask'} AP, {few} pictures of {size} x {size}, {detections:,} detections",
             lambda: detection_scores(truth, found, kind),
             cases.coco_api(truth, found, kind),
             lambda ours, theirs: np.allclose([ours[n] for n in cases.COCO_NAMES], theirs.stats, atol=1e-12),
@@ -92,7 +100,12 @@ def masks(what, N, side, noise=False):
     return made
 
 
-CASES = [captions, answers, detection("bbox"), detection("segm")]
+CASES = [captions(5000), captions(10), answers(5000), answers(10)]
+CASES += [detection("bbox", 500, 12, 60, 640)]
+CASES += [
+    detection("segm", *world)
+    for world in ((60, 12, 60, 480), (30, 60, 60, 480, 5), (500, 2, 2, 480, 80), (2, 3, 3, 64, 2))
+]
 CASES += [masks(what, N, side) for what in ("encode", "decode", "IoU of") for N, side in ((20, 480), (20, 64), (1, 64))]
 CASES += [masks("IoU of", 100, 480), masks("IoU of", 300, 480), masks("IoU of", 20, 120, noise=True)]
 
