@@ -23,7 +23,7 @@ from . import blas
 
 CHUNK_BYTES = 1 << 21  # of one array, at most. Larger ones leave the cache; with smaller ones threads wait for Python
 SPLIT_BYTES = 1 << 20  # of one array, at least, before it is cut at all
-PRODUCT_FLOPS = 1 << 25  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
+PRODUCT_FLOPS = 1 << 24  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------------
@@ -260,7 +260,8 @@ def rowwise(formula, *arrays, sums=0):
     flat = [a.reshape(rows, a.shape[-1]) for a in arrays]
     chunks = _chunks(rows, max(a.nbytes for a in flat))
     if len(chunks) < 2 or on_gpu(arrays[0]):
-        results = formula(*flat)
+        with contextlib.nullcontext() if on_gpu(arrays[0]) else _single_threaded_blas:
+            results = formula(*flat)
         results = results if isinstance(results, tuple) else (results,)
         joined = len(results) - sums
         results = [r.reshape(leading + r.shape[1:]) for r in results[:joined]] + list(results[joined:])
@@ -353,5 +354,10 @@ def matmul(a, b, bias=None):
 
 
 def sum_rows(x):
-    """x (rows, C) -> (C,)"""
-    return rowwise(lambda x: x.sum(0), x, sums=1)
+    """x (rows, C) -> (C,), on all cores"""
+    return rowwise(column_sums, x, sums=1)
+
+
+def column_sums(x):
+    """x (rows, C) -> (C,): as a product, which takes a third of the time of x.sum(0)"""
+    return array_module(x).ones(len(x), x.dtype) @ x

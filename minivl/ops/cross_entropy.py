@@ -6,6 +6,7 @@ from .. import kernels
 from ..array import array_module, on_gpu, rowwise
 from ..tensor import op, recording
 from . import rows as row_by_row
+from .scores import exponentials
 
 
 @op
@@ -47,13 +48,10 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
         # minivl:hint log p = (x - max) - log sum exp(x - max): never take the logarithm of a share
         # minivl:hint return (p - q) / rows, and the sum of the losses over `rows`; both are 0 at ignore_index
         target, row = xp.where(counted, target, 0), xp.arange(len(target))[:, None]
-        p = logits - logits.max(-1, keepdims=True)
-        loss = -(1 - s) * p[row, target]
+        p, total, top = exponentials(lambda: logits)
+        loss = xp.log(total) + top - (1 - s) * logits[row, target]
         if s:
-            loss -= s * p.mean(-1, keepdims=True)
-        xp.exp(p, out=p)
-        total = p.sum(-1, keepdims=True)
-        loss += xp.log(total)
+            loss -= s * logits.mean(-1, keepdims=True)
         p *= 1 / (total * rows)
         if s:
             p -= s / (V * rows)

@@ -1,7 +1,7 @@
 """Layer normalisation: every vector to mean 0 and variance 1, then scaled and shifted. Kernels: layernorm.cu."""
 
 from .. import kernels
-from ..array import array_module, rowwise
+from ..array import array_module, column_sums, rowwise
 from ..tensor import op
 from . import rows
 
@@ -45,12 +45,14 @@ def layernorm(x, weight, bias, *, eps=1e-5):
             # minivl:hint a shift of x changes nothing, nor does a stretch: both directions must be missing from dx
             # minivl:hint with dn = dy * weight: dx = rstd (dn - mean(dn) - n mean(dn n))
             # minivl:hint return dx, and for these rows dweight = sum of dy n, dbias = sum of dy
-            dn = dy * weight
-            along = xp.einsum("rc,rc->r", dn, n)[:, None] / C
-            dn -= mean(dn)
-            dn -= n * along
-            dn *= rstd
-            return dn, xp.einsum("rc,rc->c", dy, n), dy.sum(0)
+            dyn = dy * n
+            shift = (dy @ weight)[:, None] * (rstd / C)  # rstd mean(dn)
+            stretch = (dyn @ weight)[:, None] * (rstd / C)  # rstd mean(dn n)
+            dx = dy * weight
+            dx *= rstd
+            dx -= shift
+            dx -= n * stretch
+            return dx, column_sums(dyn), column_sums(dy)
             # minivl:end
 
         return rowwise(a_few, dy, n, rstd, sums=2)

@@ -1,7 +1,7 @@
 """Root mean square normalisation: every vector to a mean square of 1, then scaled. Kernels: rmsnorm.cu."""
 
 from .. import kernels
-from ..array import array_module, rowwise
+from ..array import array_module, column_sums, rowwise
 from ..tensor import op
 from . import rows
 
@@ -30,10 +30,12 @@ def rmsnorm(x, weight, *, eps=1e-6):
 
     def derivative(dy):
         def a_few(dy, n, scale):
-            dn = dy * weight
-            dn -= n * (xp.einsum("rc,rc->r", dn, n)[:, None] / C)
-            dn *= scale
-            return dn, xp.einsum("rc,rc->c", dy, n)
+            dyn = dy * n
+            stretch = (dyn @ weight)[:, None] * (scale / C)  # mean(dn n) / rms
+            dx = dy * weight
+            dx *= scale
+            dx -= n * stretch
+            return dx, column_sums(dyn)
 
         return rowwise(a_few, dy, n, scale, sums=1)
 

@@ -1,0 +1,42 @@
+"""Rows of scores to the power of e, and their sums: what attention and cross-entropy begin with."""
+
+import numpy as np
+
+from ..array import array_module, on_gpu
+
+_LEAST, _MOST = 1e-20, 1e20  # between these a row's sum has all its digits, whatever was taken out of the row before
+_SHORT = range(2, 1025)  # columns; the sums of longer rows are left to NumPy, which adds them in pairs
+
+
+def exponentials(scores, in_place=False):
+    """e = exp(x - top), the sum of each row of it, and top; the ratios in a row are the same whatever top is.
+
+    scores      gives x (..., C), a new array at each call if `in_place` allows to write over it
+    returns     (..., C), (..., 1), (..., 1)
+
+    The largest number of each row would do for top, but NumPy is slow to find it. So at first nothing is taken out, and
+    only rows whose sum is then very large or very small have their largest taken out; of a row of -inf the sum is 0.
+    Each row by itself, so that no number of another makes a difference, not even by rounding.
+    """
+    x = scores()
+    xp, lost = array_module(x), np.True_
+    zero = x.dtype.type(0)
+    if not on_gpu(x) and x.dtype.itemsize >= 4:
+        with np.errstate(over="ignore"):
+            e = np.exp(x, out=x if in_place else None)
+        sums = total(e)
+        lost = ~((sums > _LEAST) & (sums < _MOST))
+        if not (lost.any() and x.size):
+            return e, sums, zero
+        x = scores() if in_place else x
+    top = xp.where(lost, xp.maximum(x.max(-1, keepdims=True), xp.finfo(x.dtype).min), zero)
+    x = xp.subtract(x, top, out=x if in_place else None)
+    xp.exp(x, out=x)
+    return x, total(x), top
+
+
+def total(x):
+    """The sum of each row, several times as fast as by x.sum if they are short.   x (..., C) -> (..., 1)"""
+    if x.shape[-1] not in _SHORT:
+        return x.sum(-1, keepdims=True)
+    return array_module(x).einsum("...c->...", x)[..., None]
