@@ -229,6 +229,7 @@ def keep_freed_memory():
     mallopt(-4, 0)  # M_MMAP_MAX: no allocation gets pages of its own
     mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: give back only what is beyond a gigabyte
     mallopt(-2, 1 << 26)  # M_TOP_PAD: ask for more at a time
+    mallopt(-8, 1)  # M_ARENA_MAX: all threads from one heap, for what one frees another can use
 
 
 # ---- a few rows at a time --------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Tensor:
                     (leaves); None before the first backward. A second backward adds to it.
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "number", "inputs", "derivative", "op", "where", "__weakref__")
+    __slots__ = ("data", "grad", "requires_grad", "number", "op", "node", "__weakref__")
     __array_ufunc__ = None  # array + tensor is left to Tensor.__radd__
 
     def __init__(self, data, requires_grad=False):
@@ -67,10 +67,8 @@ class Tensor:
         self.grad = None
         self.requires_grad = requires_grad
         self.number = next(_numbers)
-        self.inputs = ()
-        self.derivative = None
         self.op = None
-        self.where = None
+        self.node = None
 
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
@@ -124,7 +122,7 @@ class Tensor:
         if grad is None and self.size != 1:
             raise ValueError(f"backward: a tensor of shape {self.shape} is not one number; sum it, or pass grad")
         grad = array_module(self.data).ones_like(self.data) if grad is None else _shaped_like(self, grad)
-        grads, known = {self.number: grad}, {self.number: self}
+        grads, known = {self.number: grad}, {self.number: self.node or self}
         youngest, late = [-self.number], []
         # minivl:exercise ex01.c points=5 "backward through the whole graph"
         # minivl:hint `_passed_on(tensor, d, late)` gives pairs (source, gradient): what to add to whose gradient
@@ -146,12 +144,30 @@ class Tensor:
             leaf.grad = part if leaf.grad is None else leaf.grad + part
 
 
+class Node:
+    """A place in the graph: what a tensor was made from, and how its gradient is passed on.
+
+    inputs      the places of what it was made from: nodes, leaves themselves, None for what needs no gradient
+    derivative  as `op` has it
+    op, where   who made it; where its call stands, under detect_anomaly
+
+    It knows the tensor's shape, but not its data: numbers that no derivative has kept are freed as soon as their Tensor
+    goes. In a transformer that is a third of all.
+    """
+
+    __slots__ = ("number", "shape", "dtype", "inputs", "derivative", "op", "where")
+
+    def __init__(self, tensor, inputs, derivative, op):
+        self.number, self.shape, self.dtype = tensor.number, tensor.shape, tensor.dtype
+        self.inputs, self.derivative, self.op, self.where = inputs, derivative, op, None
+
+
 def _passed_on(tensor, d, late):
-    """Pairs (source, gradient) that `tensor`, whose gradient is d, passes on. A leaf keeps its gradient instead.
+    """Pairs (source, gradient) that the place `tensor`, whose gradient is d, passes on. A leaf keeps its own instead.
 
     What a leaf is to get and has still to be worked out is put into `late`, as a pair (leaf, function).
     """
-    if tensor.derivative is None:
+    if isinstance(tensor, Tensor):
         tensor.grad = d if tensor.grad is None else tensor.grad + d
         return
     if tensor.derivative is _used:
@@ -164,13 +180,13 @@ def _passed_on(tensor, d, late):
     parts = derivative(d)
     parts = parts if isinstance(parts, tuple) else (parts,)
     for place, (source, part) in enumerate(itertools.zip_longest(inputs, parts)):
-        if source is not None and source.requires_grad:
+        if source is not None:
             if part is None:
                 raise TypeError(
                     f"backward: {tensor.op} has no derivative by argument {place}, a Tensor {source.shape} that "
                     "requires one; pass its data"
                 )
-            if callable(part) and source.derivative is None and not _mode.watchers:
+            if callable(part) and isinstance(source, Tensor) and not _mode.watchers:
                 late.append((source, later(functools.partial(_worked_out, part, source), source.device)))
                 continue
             part = _worked_out(part, source)
@@ -227,15 +243,20 @@ def op(function):
         if _NUMPY_1 and like is not None and data.ndim == 0 and data.dtype.kind == "f" and "dtype" not in options:
             data = data.astype(like.dtype)
         out = Tensor(data)
-        if _mode.recording and any(t is not None and t.requires_grad for t in inputs) and out.dtype.kind in "fV":
-            out.requires_grad, out.inputs, out.derivative = True, inputs, derivative
         out.op = op_name
+        if _mode.recording and any(t is not None and t.requires_grad for t in inputs) and out.dtype.kind in "fV":
+            out.requires_grad, out.node = True, Node(out, [_place(t) for t in inputs], derivative, op_name)
         for watcher in watchers:
             watcher.ran(arguments, options, out)
         return out
 
     call.is_op = True
     return call
+
+
+def _place(tensor):
+    """Where in the graph a gradient for `tensor` goes: its node, or itself if it is a leaf; None if it needs none."""
+    return (tensor.node or tensor) if tensor is not None and tensor.requires_grad else None
 
 
 def _in_order(arguments, options, names, defaults):
@@ -336,8 +357,8 @@ def checkpoint(function, *inputs, random=None):
             raise RuntimeError(
                 "checkpoint: computed again, the output differs; pass the generator it draws from as random"
             )
-        source.append(second)
+        source.append(_place(second))
         return d
 
-    out.requires_grad, out.inputs, out.derivative, out.op = True, source, derivative, "checkpoint"
+    out.requires_grad, out.op, out.node = True, "checkpoint", Node(out, source, derivative, "checkpoint")
     return out

@@ -122,19 +122,22 @@ class _AnomalyWatcher:
         """Nothing to do before an op."""
 
     def ran(self, arguments, options, out):
-        out.where = caller()
+        where = caller()
+        if out.node is not None:
+            out.node.where = where
         if not _finite(out) and all(_finite(a) for a in arguments):
             shapes = ", ".join(str(a.shape) if isinstance(a, Tensor) else "a constant" for a in arguments)
             raise AnomalyError(
-                f"forward: {out.op} at {_told(out.where)} made {_what(out.data)} "
+                f"forward: {out.op} at {_told(where)} made {_what(out.data)} "
                 f"in its output {out.shape} out of finite inputs ({shapes})"
             )
 
     def derived(self, tensor, source, grad):
         if not _finite(grad):
-            which = f"the output of {source.op} at {_told(source.where)}" if source.where else "a leaf"
+            leaf = isinstance(source, Tensor)
+            which = "a leaf" if leaf else f"the output of {source.op} at {_told(source.where)}"
             raise AnomalyError(
-                f"backward: {tensor.op} at {_told(tensor.where or [])} gave {_what(grad)} as the gradient of its input "
+                f"backward: {tensor.op} at {_told(tensor.where)} gave {_what(grad)} as the gradient of its input "
                 f"{source.shape}, {which}"
             )
 

@@ -49,6 +49,7 @@ def cross_entropy(logits, target, *, ignore_index=-100, label_smoothing=0.0):
         # minivl:hint return (p - q) / rows, and the sum of the losses over `rows`; both are 0 at ignore_index
         target, row = xp.where(counted, target, 0), xp.arange(len(target))[:, None]
         p, total, top = exponentials(lambda: logits)
+        total = xp.maximum(total, xp.finfo(p.dtype).tiny)  # of a row of -inf
         loss = xp.log(total) + top - (1 - s) * logits[row, target]
         if s:
             loss -= s * logits.mean(-1, keepdims=True)
