@@ -322,6 +322,13 @@ def matmul(a, b, bias=None):
     """a (M, K) @ b (K, N) [+ bias (N,)] -> (M, N), on all cores: by BLAS's threads if that leaves the bits as they are,
     else in pieces of fixed size."""
     (M, K), N = a.shape, b.shape[1]
+    flops, longer = 2 * M * N * K, max(M, N)
+    if flops < 2 * PRODUCT_FLOPS and not on_gpu(a):  # too small for two: a word at a time, in generation
+        with _single_threaded_blas:
+            out = a @ b
+        if bias is not None:
+            out += bias
+        return out
     out = array_module(a).empty((M, N), np.result_type(a, b))
 
     def piece(rows, columns=slice(None)):
@@ -333,17 +340,11 @@ def matmul(a, b, bias=None):
         out[rows] += bias
 
     # Cut the longer side of the product, and never so thin that packing the other factor costs more than it earns.
-    flops, longer = 2 * M * N * K, max(M, N)
     most = max(longer // 128, min(2, longer // 64))
     chunks = evenly(longer, max(1, min(most, flops // min(max(flops // 8, PRODUCT_FLOPS), 8 * PRODUCT_FLOPS))))
     if on_gpu(a):
         piece(slice(None))
-    elif len(chunks) < 2:  # too small for two: a word at a time, in generation
-        with _single_threaded_blas:
-            np.matmul(a, b, out=out)
-        if bias is not None:
-            out += bias
-    elif _single_threaded_blas.leave_to_blas(cores(), K, out.dtype):
+    elif len(chunks) > 1 and _single_threaded_blas.leave_to_blas(cores(), K, out.dtype):
         np.matmul(a, b, out=out)
         if bias is not None:
             parallel(add_bias, _chunks(M, out.nbytes))

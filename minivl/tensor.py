@@ -232,20 +232,21 @@ def op(function):
     def call(*arguments, **options):
         if options:
             arguments = _in_order(arguments, options, names, defaults)
-        inputs = [a if isinstance(a, Tensor) else None for a in arguments]
-        like = next((t.data for t in inputs if t is not None and t.data.dtype.kind in "fV"), None)
+        like, learned = None, False
+        for a in arguments:
+            if isinstance(a, Tensor):
+                learned = learned or a.requires_grad
+                like = a.data if like is None and a.data.dtype.kind in "fV" else like
         arrays = [a.data if isinstance(a, Tensor) else _constant(a, like) for a in arguments]
         watchers = _mode.watchers
-        if watchers:
-            for watcher in watchers:
-                watcher.starts(op_name)
+        for watcher in watchers:
+            watcher.starts(op_name)
         data, derivative = function(*arrays, **options)
         if _NUMPY_1 and like is not None and data.ndim == 0 and data.dtype.kind == "f" and "dtype" not in options:
             data = data.astype(like.dtype)
-        out = Tensor(data)
-        out.op = op_name
-        if _mode.recording and any(t is not None and t.requires_grad for t in inputs) and out.dtype.kind in "fV":
-            out.requires_grad, out.node = True, Node(out, [_place(t) for t in inputs], derivative, op_name)
+        out = _result(data, op_name)
+        if learned and _mode.recording and data.dtype.kind in "fV":
+            out.requires_grad, out.node = True, Node(out, [_place(a) for a in arguments], derivative, op_name)
         for watcher in watchers:
             watcher.ran(arguments, options, out)
         return out
@@ -254,9 +255,17 @@ def op(function):
     return call
 
 
-def _place(tensor):
-    """Where in the graph a gradient for `tensor` goes: its node, or itself if it is a leaf; None if it needs none."""
-    return (tensor.node or tensor) if tensor is not None and tensor.requires_grad else None
+def _result(data, op_name):
+    """A Tensor of what an op made, without the questions that `Tensor(data)` asks of a user's data."""
+    out = Tensor.__new__(Tensor)
+    out.data = data if hasattr(data, "ndim") and not isinstance(data, np.generic) else np.asarray(data)
+    out.grad, out.requires_grad, out.number, out.op, out.node = None, False, next(_numbers), op_name, None
+    return out
+
+
+def _place(a):
+    """Where in the graph a gradient for an argument goes: its node, or itself if it is a leaf; None if it needs none."""
+    return (a.node or a) if isinstance(a, Tensor) and a.requires_grad else None
 
 
 def _in_order(arguments, options, names, defaults):

@@ -62,10 +62,8 @@ class Cache:
 
     def __init__(self):
         self.memories = {}  # layer -> (keys, values) of its memory, each (B, H, M, D)
-        self.rooms, self.used = (
-            {},
-            {},
-        )  # layer -> keys and values of its own tokens (2, B, H, room, D); how many there are
+        self.rooms = {}  # layer -> keys and values of its own tokens (2, B, H, room, D)
+        self.used = {}  # layer -> how many of them there are
 
     @property
     def length(self):
