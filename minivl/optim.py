@@ -21,6 +21,8 @@ from .array import CHUNK_BYTES, array_module, on_gpu, parallel, slices
 from .ops import adamw as kernel
 from .weights import match
 
+_SMALL, _BUNDLE = 1 << 16, 1 << 17  # numbers of a parameter that is updated together with others; of all of these
+
 
 class Optimizer:
     """What the three have in common: whose turn it is, and what is remembered.
@@ -31,6 +33,8 @@ class Optimizer:
     A parameter without gradient is left alone, and its own count of steps stands still. Make the optimiser after the
     model has been moved to its device. A subclass has `moments(x)`, the state of one parameter, and `update(...)`.
     """
+
+    by_elements = True  # what an element becomes depends on no other
 
     def __init__(self, params, lr, weight_decay=0.0):
         _check("lr", lr, lr >= 0, "at least 0")
@@ -49,7 +53,11 @@ class Optimizer:
         if len({id(p) for p in self.params}) < len(self.params):
             raise ValueError("params: got one Tensor twice, must be once, or it would be updated twice")
         self.steps = np.zeros(len(self.params), np.int64)  # each parameter's own
-        self.state = [self.moments(p.data) for p in self.params]
+        self.state = [None] * len(self.params)
+        self.bundles = [_Bundle(self, members) for members in self.small_ones()] if self.by_elements else []
+        for i, p in enumerate(self.params):
+            if self.state[i] is None:
+                self.state[i] = self.moments(p.data)
 
     def zero_grad(self):
         for p in self.params:
@@ -63,13 +71,33 @@ class Optimizer:
 
     def change(self, due):
         """The step of the parameters that are due, by number."""
-        work = [(i, arrays) for i in due for arrays in self.pieces(i)]
+        alone, work = set(due), []
+        for bundle in self.bundles:
+            if alone.issuperset(bundle.members) and len(set(self.steps[bundle.members].tolist())) == 1:
+                alone.difference_update(bundle.members)
+                work.append((bundle.members[0], bundle))
+        work += [(i, arrays) for i in sorted(alone) for arrays in self.pieces(i)]
 
         def update(piece):
             i, arrays = piece
-            self.update(arrays, float(self.lr) * self.lr_scales[i], int(self.steps[i]), self.weight_decays[i])
+            told = float(self.lr) * self.lr_scales[i], int(self.steps[i]), self.weight_decays[i]
+            if isinstance(arrays, _Bundle):
+                arrays.update(*told)
+            else:
+                self.update(arrays, *told)
 
         _on_all_cores(update, work, [p.data for p in self.params])
+
+    def small_ones(self):
+        """Lists of small parameters, by number, that are updated alike; the numbers of a list are at most _BUNDLE."""
+        alike = {}
+        for i, p in enumerate(self.params):
+            if p.size <= _SMALL and not on_gpu(p.data):
+                lists = alike.setdefault((self.lr_scales[i], self.weight_decays[i], p.dtype), [[]])
+                if sum(self.params[j].size for j in lists[-1]) + p.size > _BUNDLE:
+                    lists.append([])
+                lists[-1].append(i)
+        return [members for lists in alike.values() for members in lists if len(members) > 1]
 
     def pieces(self, i):
         """[p, g, *state] of parameter i in pieces that stay in a core's cache: for updates element by element."""
@@ -88,6 +116,28 @@ class Optimizer:
     def load_state_dict(self, arrays):
         """Copies `arrays` into the state: the next step has the bits that it would have had. Raises WeightsError."""
         _copy_into(self.state_dict(), arrays)
+
+
+class _Bundle:
+    """Small parameters of an optimiser that are updated as one: a call of NumPy costs as much as thousands of numbers.
+
+    Their state lies in one array of each kind, of which `optimizer.state` has views.
+    """
+
+    def __init__(self, optimizer, members):
+        self.optimizer, self.members = optimizer, members
+        self.params = [optimizer.params[i] for i in members]
+        self.ends = np.cumsum([0, *(p.size for p in self.params)]).tolist()
+        self.state = optimizer.moments(np.empty(self.ends[-1], self.params[0].dtype))
+        for i, p, begin, end in zip(members, self.params, self.ends, self.ends[1:], strict=False):
+            optimizer.state[i] = {name: a[begin:end].reshape(p.shape) for name, a in self.state.items()}
+
+    def update(self, lr, step, decay):
+        data = np.concatenate([p.data.reshape(-1) for p in self.params])
+        grad = np.concatenate([p.grad.reshape(-1) for p in self.params])
+        self.optimizer.update([data, grad, *self.state.values()], lr, step, decay)
+        for p, begin, end in zip(self.params, self.ends, self.ends[1:], strict=False):
+            p.data[...] = data[begin:end].reshape(p.shape)
 
 
 class SGD(Optimizer):
@@ -136,7 +186,7 @@ class AdamW(Optimizer):
         together = {}
         for i in due:
             p = self.params[i]
-            together.setdefault(p.dtype if kernel.fits(p.data, p.grad) else None, []).append(i)
+            together.setdefault(p.dtype if kernel.fits(p.data, p.grad, *self.state[i].values()) else None, []).append(i)
         super().change(together.pop(None, []))
         for some in together.values():
             states, params = [self.state[i] for i in some], [self.params[i] for i in some]
@@ -214,6 +264,8 @@ class Adafactor(Optimizer):
         self.betas, self.eps, self.clip = betas, eps, clip
         self.relative_step, self.scale_parameter = relative_step, scale_parameter
         super().__init__(params, lr, weight_decay)
+
+    by_elements = False
 
     def moments(self, x):
         if x.ndim < 2:

@@ -264,7 +264,7 @@ def _result(data, op_name):
 
 
 def _place(a):
-    """Where in the graph a gradient for an argument goes: its node, or itself if it is a leaf; None if it needs none."""
+    """Where in the graph the gradient of an argument goes: its node, or a leaf itself; None if it needs no gradient."""
     return (a.node or a) if isinstance(a, Tensor) and a.requires_grad else None
 
 

@@ -213,6 +213,30 @@ def test_layout_and_number_of_threads_change_no_bit(make, monkeypatch):
 
 
 @pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
+def test_small_parameters_are_updated_together_and_none_notices(make, monkeypatch):
+    """Bundles of several, of one, and of those whose fellows rest in between: the same bits."""
+
+    def walk(bundle, resting):
+        monkeypatch.setattr(optim, "_BUNDLE", bundle)
+        params = parameters()
+        optimizer = make([{"params": params[:4], "weight_decay": 0.1}, {"params": params[4:]}])
+        for step in range(4):
+            set_gradients(params, step)
+            for p in params[1:5] if step in resting else ():
+                p.grad = None
+            optimizer.step()
+        return [p.data for p in params], optimizer
+
+    for resting in ((), (1,), (0, 3)):
+        (together, bundled), (few, _), (alone, single) = (walk(n, resting) for n in (1 << 17, 8, -1))
+        assert not single.bundles and (len(bundled.bundles) == 2 or not bundled.by_elements)
+        for a, b, c in zip(together, few, alone, strict=True):
+            np.testing.assert_array_equal(a, c)
+            np.testing.assert_array_equal(b, c)
+        assert all(np.array_equal(a, single.state_dict()[name]) for name, a in bundled.state_dict().items())
+
+
+@pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
 def test_a_resumed_run_has_the_same_bits(make, tmp_path):
     def train(optimiser, seeds):
         for seed in seeds:

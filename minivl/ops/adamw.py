@@ -11,9 +11,9 @@ from . import rows
 CHUNK = 8192  # numbers of one parameter that a block takes; adamw.cu has it too
 
 
-def fits(p, g):
-    """Whether the kernel can change p by its gradient g where it lies."""
-    return rows.wanted(p, g) and p.flags.c_contiguous and rows.address(p) % 16 == 0
+def fits(p, g, *state):
+    """Whether the kernel can change p by its gradient g, and its state, where they lie."""
+    return rows.wanted(p, g) and p.flags.c_contiguous and all(rows.address(a) % 16 == 0 for a in (p, *state))
 
 
 def step(parameters, gradients, means, squares, rates, betas):
