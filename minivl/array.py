@@ -254,6 +254,8 @@ def rowwise(formula, *arrays, sums=0):
               in any shape
     returns   what formula returned: (..., D) with the leading axes of the input, sums added up over all rows
 
+    Among `arrays` may be contiguous ones that formula fills instead of returning something new; it then returns ().
+
     A formula for rows can then be written as on paper: its temporaries are small, and never leave the cache.
     """
     leading = arrays[0].shape[:-1]
@@ -295,7 +297,10 @@ def _chunks(n, nbytes):
 
 
 def elementwise(formula, *arrays):
-    """formula(*arrays) for arrays of one shape, a chunk of elements at a time on all cores."""
+    """formula(*arrays) for arrays of one shape, a chunk of elements at a time on all cores.
+
+    Here too it may fill some of them and return ().
+    """
     x = arrays[0]
     shape = x.shape
     chunks = _chunks(x.size, x.nbytes)

@@ -1,7 +1,5 @@
 """GELU and its relatives: a number is let through by the share of a bell curve that lies below it. Kernels: gelu.cu."""
 
-import functools
-
 import numpy as np
 
 from .. import kernels
@@ -68,43 +66,42 @@ def _gate(name, kind, x, bias):
         raise ValueError(f"{name}: x {x.shape} needs a bias of its last axis, got {bias.shape}")
     if rows.wanted(*((x,) if bias is None else (x, bias))):
         return _by_kernel(kind, x) if bias is None else _with_bias_by_kernel(kind, x, bias)
-    formula = functools.partial((_gelu_exact, _gelu_tanh, _quick_gelu)[kind], sloped=recording())
-    if not recording():
-        return elementwise(formula, x) if bias is None else rowwise(lambda x: formula(x + bias), x), None
+    xp, fill = array_module(x), (_gelu_exact, _gelu_tanh, _quick_gelu)[kind]
+    y = xp.empty(x.shape, x.dtype)
+    arrays = (x, y, xp.empty(x.shape, x.dtype)) if recording() else (x, y)
     if bias is None:
-        y, slope = elementwise(formula, x)
-        return y, lambda d: elementwise(np.multiply, d, slope)
-    y, slope = rowwise(lambda x: formula(x + bias), x)
+        elementwise(fill, *arrays)
+        return y, lambda d: elementwise(np.multiply, d, arrays[2])
+    rowwise(lambda x, *made: fill(x + bias, *made), *arrays)
 
     def a_few(d, slope):
         dx = d * slope
         return dx, column_sums(dx)
 
-    return y, lambda d: rowwise(a_few, d, slope, sums=1)
+    return y, lambda d: rowwise(a_few, d, arrays[2], sums=1)
 
 
-def _gelu_exact(x, sloped):
-    """y and, if `sloped`, dy/dx with it; so do the next two."""
-    xp, square = array_module(x), x * x
-    share = (_share if x.itemsize <= 4 else _share_by_tail)(x, square)
-    if not sloped:
-        share *= x
-        return share
-    density = square
-    density *= -0.5
-    xp.exp(density, out=density)
-    density *= x
-    density *= 0.3989422804014327  # 1 / sqrt(2 pi)
-    density += share
+def _gelu_exact(x, y, slope=None):
+    """Fills y and, if it is given, slope with dy/dx; so do the next two. They return nothing more."""
+    xp = array_module(x)
+    square = xp.multiply(x, x, out=slope)
+    share = (_share if x.itemsize <= 4 else _share_by_tail)(x, square, y)
+    if slope is not None:
+        density = square
+        density *= -0.5
+        xp.exp(density, out=density)
+        density *= x
+        density *= 0.3989422804014327  # 1 / sqrt(2 pi)
+        density += share
     share *= x
-    return share, density
+    return ()
 
 
-def _share(x, square):
+def _share(x, square, out):
     """Phi(x), the share of a standard normal distribution below x, in float32.   square: x * x"""
     xp = array_module(x)
     with np.errstate(over="ignore"):  # tanh of what is endless is 1
-        u = _polynomial(_U, square)
+        u = _polynomial(_U, square, out)
         u *= x
     share = xp.tanh(u, out=u)
     share += 1
@@ -112,22 +109,23 @@ def _share(x, square):
     return share
 
 
-def _share_by_tail(x, square):
+def _share_by_tail(x, square, out):
     """The same in float64."""
     xp = array_module(x)
     t = xp.abs(x)
     t *= _P
     t += 1
     xp.divide(1, t, out=t)
-    tail = _polynomial(_Q, t)
+    tail = _polynomial(_Q, t, out)
     tail *= t
     tail *= xp.exp(square * -0.5)
-    return xp.where(x < 0, tail, 1 - tail)
+    xp.subtract(1, tail, out=tail, where=x >= 0)
+    return tail
 
 
-def _polynomial(coefficients, x):
+def _polynomial(coefficients, x, out):
     """The polynomial of x with these coefficients, the constant first: Horner's rule."""
-    value = x * coefficients[-1]
+    value = array_module(x).multiply(x, coefficients[-1], out=out)
     for coefficient in coefficients[-2:0:-1]:
         value += coefficient
         value *= x
@@ -135,41 +133,40 @@ def _polynomial(coefficients, x):
     return value
 
 
-def _gelu_tanh(x, sloped):
+def _gelu_tanh(x, y, slope=None):
     xp, c, k = array_module(x), 0.7978845608028654, 0.044715
-    square = x * x
-    u = square * (c * k)
+    square = xp.multiply(x, x, out=slope)
+    u = xp.multiply(square, c * k, out=y)
     u += c
     u *= x
-    t = xp.tanh(u)
-    if sloped:  # (1 + t)/2 + x/2 (1 - t^2) du/dx,   du/dx = c + 3 c k x^2
-        slope = t * t
-        xp.subtract(1, slope, out=slope)
+    t = xp.tanh(u, out=u)
+    if slope is not None:  # (1 + t)/2 + x/2 (1 - t^2) du/dx,   du/dx = c + 3 c k x^2
         square *= 3 * c * k
         square += c
-        slope *= square
-        slope *= x
-        slope += t
-        slope += 1
-        slope *= 0.5
+        square *= 1 - t * t
+        square *= x
+        square += t
+        square += 1
+        square *= 0.5
     t += 1
     t *= x
     t *= 0.5
-    return (t, slope) if sloped else t
+    return ()
 
 
-def _quick_gelu(x, sloped):
-    s = array_module(x).tanh(x * 0.851)  # sigmoid(z) = (1 + tanh(z/2)) / 2
+def _quick_gelu(x, y, slope=None):
+    s = array_module(x).multiply(x, 0.851, out=y)  # sigmoid(z) = (1 + tanh(z/2)) / 2
+    s = array_module(x).tanh(s, out=s)
     s += 1
     s *= 0.5
-    if sloped:
-        slope = 1 - s
+    if slope is not None:
+        array_module(x).subtract(1, s, out=slope)
         slope *= x
         slope *= 1.702
         slope += 1
         slope *= s
     s *= x
-    return (s, slope) if sloped else s
+    return ()
 
 
 def _by_kernel(kind, x):
