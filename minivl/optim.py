@@ -106,7 +106,7 @@ class Optimizer:
         if on_gpu(p.data) or not p.data.flags.c_contiguous:  # flattening the latter would update a copy
             return [arrays]
         flat = [a.reshape(-1) for a in arrays]
-        return [[a[piece] for a in flat] for piece in slices(p.data.size, CHUNK_BYTES // p.data.itemsize)]
+        return [[a[piece] for a in flat] for piece in slices(p.data.size, CHUNK_BYTES // (4 * p.data.itemsize))]
 
     def state_dict(self):
         """{"steps", "0.mean", "0.square", "1.mean", ...}: parameters by number; the arrays themselves, no copies."""

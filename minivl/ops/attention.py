@@ -69,7 +69,7 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
                 w += mask[b, h, t]
             return w
 
-        w, total, _ = exponentials(masked, in_place=True)
+        w, total, _ = exponentials(masked)
         w /= xp.maximum(total, xp.finfo(w.dtype).tiny)
         return w
         # minivl:end

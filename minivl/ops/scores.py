@@ -5,13 +5,14 @@ import numpy as np
 from ..array import array_module, on_gpu
 
 _LEAST, _MOST = 1e-20, 1e20  # between these a row's sum has all its digits, whatever was taken out of the row before
-_SHORT = range(2, 1025)  # columns; the sums of longer rows are left to NumPy, which adds them in pairs
+_SHORT = range(2, 4097)  # columns; the sums of longer rows are left to NumPy, which adds them in pairs
 
 
-def exponentials(scores, in_place=False):
+def exponentials(scores, out=None):
     """e = exp(x - top), the sum of each row of it, and top; the ratios in a row are the same whatever top is.
 
-    scores      gives x (..., C), a new array at each call if `in_place` allows to write over it
+    scores      gives x (..., C), at each call a new array, since e takes its place, unless there is another for it
+    out         the array for e
     returns     (..., C), (..., 1), (..., 1)
 
     The largest number of each row would do for top, but NumPy is slow to find it. So at first nothing is taken out, and
@@ -19,20 +20,20 @@ def exponentials(scores, in_place=False):
     Each row by itself, so that no number of another makes a difference, not even by rounding.
     """
     x = scores()
-    xp, lost = array_module(x), np.True_
-    zero = x.dtype.type(0)
+    xp, zero, lost = array_module(x), x.dtype.type(0), np.True_
+    e = x if out is None else out
     if not on_gpu(x) and x.dtype.itemsize >= 4:
         with np.errstate(over="ignore"):
-            e = np.exp(x, out=x if in_place else None)
+            np.exp(x, out=e)
         sums = total(e)
         lost = ~((sums > _LEAST) & (sums < _MOST))
         if not (lost.any() and x.size):
             return e, sums, zero
-        x = scores() if in_place else x
+        x = scores()
     top = xp.where(lost, xp.maximum(x.max(-1, keepdims=True), xp.finfo(x.dtype).min), zero)
-    x = xp.subtract(x, top, out=x if in_place else None)
-    xp.exp(x, out=x)
-    return x, total(x), top
+    xp.subtract(x, top, out=e)
+    xp.exp(e, out=e)
+    return e, total(e), top
 
 
 def total(x):

@@ -19,8 +19,8 @@ MUTANTS = {
     ],
     "ex03.c": [
         (
-            "p, total, top = exponentials(lambda: logits)",
-            "p, top = xp.exp(logits), 0; total = p.sum(-1, keepdims=True)",
+            "p, total, top = exponentials(lambda: logits, p)",
+            "xp.exp(logits, out=p); top = 0; total = p.sum(-1, keepdims=True)",
         ),
         ("- (1 - s) * logits[row, target]", "- logits[row, target]"),
         ("loss -= s * logits.mean(-1, keepdims=True)", "loss -= s * logits.sum(-1, keepdims=True)"),
@@ -193,15 +193,15 @@ MUTANTS = {
         ("w += mask[b, h, t]", "pass"),
         ("w += mask[b, h, t]", "w += xp.maximum(mask[b, h, t], -1e2)"),
         (
-            "w, total, _ = exponentials(masked, in_place=True)",
+            "w, total, _ = exponentials(masked)",
             "w = xp.exp(masked()); total = w.sum(-2, keepdims=True)",
         ),
         (
-            "w, total, _ = exponentials(masked, in_place=True)",
+            "w, total, _ = exponentials(masked)",
             "w = xp.exp(masked()); total = w.sum(-1, keepdims=True)",
         ),
         (
-            "w, total, _ = exponentials(masked, in_place=True)",
+            "w, total, _ = exponentials(masked)",
             "w = masked(); w -= w.max(-1, keepdims=True); xp.exp(w, out=w); total = w.sum(-1, keepdims=True)",
         ),
         ("w /= xp.maximum(total, xp.finfo(w.dtype).tiny)", "pass"),
