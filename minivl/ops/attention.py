@@ -119,9 +119,10 @@ def _blocks(full):
     A group has whole examples, or one example and some of its heads; only if one head is too much are its rows cut.
     """
     B, H, Tq, Tk = full
-    examples = max(1, _SCORES // max(1, H * Tq * Tk))
-    heads = min(H, max(1, _SCORES // max(1, Tq * Tk)))
-    rows = max(_ROWS, _SCORES // max(1, heads * Tk))
+    held = min(_SCORES, max(_SCORES // 4, B * H * Tq * Tk // 2))  # so that there is something for two cores
+    examples = max(1, held // max(1, H * Tq * Tk))
+    heads = min(H, max(1, held // max(1, Tq * Tk)))
+    rows = max(_ROWS, held // max(1, heads * Tk))
     groups = [(b, h) for b in slices(B, examples) for h in slices(H, heads)]
     return groups, slices(Tq, rows)
 
