@@ -5,6 +5,7 @@ import sys
 import threading
 import tracemalloc
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -180,6 +181,21 @@ def test_backward_on_the_wrong_thing():
         leaf(1, 2).backward()
     with pytest.raises(ValueError, match=r"grad has shape \(3,\), must be shaped like the tensor, \(2,\)"):
         leaf(1, 2).backward(np.ones(3))
+
+
+def test_numbers_that_no_derivative_keeps_are_freed_with_their_tensor():
+    x = leaf(1, 2, 3)
+    h = x + 1.0
+    kept = h * h
+    data, last = weakref.ref(h.data), weakref.ref(kept.data)
+    y = (kept + 1.0).sum()
+    del kept
+    assert last() is None  # a sum asks for nothing
+    del h
+    assert data() is not None  # a product asks for its factors
+    y.backward()
+    assert data() is None
+    np.testing.assert_array_equal(x.grad, [4, 6, 8])
 
 
 def test_a_graph_is_used_once():
