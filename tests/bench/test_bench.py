@@ -25,6 +25,7 @@ def tables(text):
     return found
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_its_tables(command, tmp_path):
     sections = [part for name in cpu.SECTIONS for part in ("--only", name)]
     code, out, err = command(

@@ -20,6 +20,7 @@ def test_every_shipped_kernel_has_a_case():
     assert measured == {name for name in kernels.shipped() if not name.startswith("ladder/")}
 
 
+@pytest.mark.slow
 @needs_compiler
 @needs_no_gpu
 def test_without_a_gpu_every_kernel_is_checked_and_counted(tmp_path, capsys):
@@ -33,6 +34,7 @@ def test_without_a_gpu_every_kernel_is_checked_and_counted(tmp_path, capsys):
         assert int(sectors.replace(",", "")) > 0 and 0.8 < float(least) < 20
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("only", ["patch", "mixture", "nearest", "AdamW", "attention, head width 64, 4k", "step"])
 def test_the_path_of_a_gpu_runs_to_its_end(only, monkeypatch, capsys):

@@ -4,9 +4,11 @@ import csv
 import io
 
 import mammut_and_coca
+import pytest
 import video
 
 
+@pytest.mark.slow
 def test_the_table(capsys):
     video.main(["--frames", "16,32", "--rounds", "1"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

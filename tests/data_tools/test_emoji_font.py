@@ -73,6 +73,7 @@ def run(*arguments):
     return emoji.main([str(a) for a in arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [109, 32])
 def test_a_colour_font(tmp_path, pixels):
     font = tmp_path / "toy.ttf"

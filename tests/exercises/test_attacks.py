@@ -160,6 +160,7 @@ def zipped(path, files):
             archive.writestr(name, text)
 
 
+@pytest.mark.slow
 def test_a_folder_of_submissions_is_graded_and_again_to_the_same_bytes(tmp_path):
     folder = tmp_path / "submissions"
     folder.mkdir()

@@ -108,6 +108,7 @@ def test_what_the_compiler_refuses_is_told_with_the_line(empty_cache, tmp_path):
         kernels.load(path).put(1, 1, (np.zeros(1, np.float32),))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_several_processes_may_compile_the_same_at_once(empty_cache):
     text = (

@@ -208,6 +208,7 @@ def test_clip_pads_with_zero_and_decoding_drops_that(clip):
     assert clip.decode(ids[0][: lengths[0]], skip_special=False) == "<|startoftext|>red stars !<|endoftext|>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flavour", ["gpt2", "clip"])
 def test_a_long_word_is_no_trap(flavour):
     tok = ByteLevelBPE.train(["abababab" * 4, "aaaaaaaa", "abcabc"], 600, flavour=flavour, min_count=1)

@@ -350,6 +350,7 @@ def laughs(levels):
     return body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body", [laughs(12), b"](" + b"]" * 200_000 + b"e", b"N" * 1_100_000], ids=["laughs", "many", "long"]
 )
