@@ -17,11 +17,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .array import CHUNK_BYTES, array_module, on_gpu, parallel, slices
+from .array import CHUNK_BYTES, array_module, evenly, on_gpu, parallel, slices
 from .ops import adamw as kernel
 from .weights import match
 
-_SMALL, _BUNDLE = 1 << 16, 1 << 17  # numbers of a parameter that is updated together with others; of all of these
+_SMALL = 1 << 16  # numbers of a parameter, at most, that is updated together with others
+_BUNDLE = 1 << 18  # numbers, at most, that are updated at a time
 
 
 class Optimizer:
@@ -106,7 +107,7 @@ class Optimizer:
         if on_gpu(p.data) or not p.data.flags.c_contiguous:  # flattening the latter would update a copy
             return [arrays]
         flat = [a.reshape(-1) for a in arrays]
-        return [[a[piece] for a in flat] for piece in slices(p.data.size, CHUNK_BYTES // (4 * p.data.itemsize))]
+        return [[a[piece] for a in flat] for piece in evenly(p.data.size, -(-p.data.size // _BUNDLE))]
 
     def state_dict(self):
         """{"steps", "0.mean", "0.square", "1.mean", ...}: parameters by number; the arrays themselves, no copies."""
@@ -217,12 +218,12 @@ def adamw(p, g, mean, square, *, lr, step, betas=(0.9, 0.999), eps=1e-8, decay=0
     """
     xp, (beta1, beta2) = array_module(p), betas
     g = g.astype(mean.dtype, copy=False)
-    change = g - mean  # the only new array: what follows takes its place
-    change *= 1 - beta1
+    change = g * (1 - beta1)  # the only new array: what follows takes its place
+    mean *= beta1
     mean += change
     xp.multiply(g, g, out=change)
-    change -= square
     change *= 1 - beta2
+    square *= beta2
     square += change
 
     # m' / (sqrt(v') + eps), the two corrections taken out of the arrays: Kingma & Ba 2015, end of sec. 2
@@ -231,7 +232,8 @@ def adamw(p, g, mean, square, *, lr, step, betas=(0.9, 0.999), eps=1e-8, decay=0
     change += eps * root
     xp.divide(mean, change, out=change)
     change *= lr * root / (1 - beta1**step)
-    p *= 1 - lr * decay
+    if decay:
+        p *= 1 - lr * decay
     p -= change
 
 
