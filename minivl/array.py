@@ -366,5 +366,5 @@ def sum_rows(x):
 
 
 def column_sums(x):
-    """x (rows, C) -> (C,): as a product, which takes a third of the time of x.sum(0)"""
-    return array_module(x).ones(len(x), x.dtype) @ x
+    """x (rows, C) -> (C,): on a CPU as a product, which takes a third of the time of x.sum(0)"""
+    return x.sum(0) if on_gpu(x) else np.ones(len(x), x.dtype) @ x

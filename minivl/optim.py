@@ -249,6 +249,8 @@ class Adafactor(Optimizer):
     mean of the updates begins at 0 and is not corrected for it: a warm-up of its own, over the first ten steps.
     """
 
+    by_elements = False
+
     def __init__(
         self,
         params,
@@ -266,8 +268,6 @@ class Adafactor(Optimizer):
         self.betas, self.eps, self.clip = betas, eps, clip
         self.relative_step, self.scale_parameter = relative_step, scale_parameter
         super().__init__(params, lr, weight_decay)
-
-    by_elements = False
 
     def moments(self, x):
         if x.ndim < 2:

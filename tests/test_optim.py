@@ -205,7 +205,7 @@ def test_layout_and_number_of_threads_change_no_bit(make, monkeypatch):
     monkeypatch.setenv("MINIVL_THREADS", "3")
     for p, q in zip(train(np.copy), expected, strict=True):
         assert p.data.tobytes() == q.data.tobytes()
-    monkeypatch.setattr(optim, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(optim, "_BUNDLE", 1000)
     for p, q in zip(train(np.copy), expected, strict=True):
         assert p.data.tobytes() == q.data.tobytes()
     for p, q in zip(train(np.asfortranarray), expected, strict=True):
