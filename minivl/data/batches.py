@@ -49,7 +49,7 @@ class Batches:
     start_step    next() gives this batch first; nothing before it is decoded
     frames        of clips, evenly spaced; 1: of a clip its middle frame, as a picture
     questions     share of the batches that are of questions (info["questions"]) in place of captions
-    questions_each  of each picture in such a batch, or as many as it has
+    questions_each   so many of each picture in such a batch, or as many as it has
     cache_bytes   memory for decoded pictures (uint8), so that later epochs of a small set decode nothing
 
     Errors in a thread come out of next(). DataError: no good picture in reach; with source.strict, the first bad one.
@@ -207,10 +207,8 @@ def ask(examples, random, tokenizer, each=1):
         known = example.info.get("questions")
         if not known:
             raise DataError(f"{example.key}: it has no questions; leave the setting `questions` at 0", "no questions")
-        if each == 1:
-            rows = [random.integers(len(known))]
-        else:
-            rows = random.choice(len(known), min(each, len(known)), replace=False)
+        n = len(known)
+        rows = [random.integers(n)] if each == 1 else random.choice(n, min(each, n), replace=False)
         chosen += [known[row] for row in rows]
         asked_of += [i] * len(rows)
     questions = [one["question"] for one in chosen]
