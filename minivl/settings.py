@@ -40,6 +40,7 @@ class Settings:
     batch_of: str = "all"  # of several sets; "one": each batch is of one, drawn; "turns": they take turns
     label_fraction: float = 0.0  # share of the pictures whose text is a prompt of their labels
     questions: float = 0.0  # share of the batches that are of questions and answers, where the data has some
+    questions_each: int = 1  # that are asked of each picture of such a batch, or as many as it has
     bpe_vocabulary: int = 512  # tokens to learn, at most
     seed: int = 0
     checkpoint_every: int = 500  # steps
@@ -50,7 +51,7 @@ class Settings:
 
     def __post_init__(self):
         for names, least, most in (
-            (("steps", "batch_size", "accumulate", "checkpoint_every", "workers"), 1, math.inf),
+            (("steps", "batch_size", "accumulate", "checkpoint_every", "workers", "questions_each"), 1, math.inf),
             (("warmup", "seed", "keep", "weight_decay", "clip", "augment"), 0, math.inf),
             (("label_fraction", "first_caption", "questions"), 0, 1),
         ):

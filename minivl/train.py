@@ -68,6 +68,9 @@ def train(
                  Interrupted: Ctrl-C, after a checkpoint
     """
     settings = Settings() if settings is None else settings
+    if settings.questions_each > 1 and not hasattr(models.find(model_name)[1], "answer"):
+        told = f"questions_each is {settings.questions_each}, must be 1 for {model_name}"
+        raise SettingError(f"{told}: it answers no questions")
     sets = [str(part) for part in (data if isinstance(data, (list, tuple)) else [data])]
     data = sets[0] if len(sets) == 1 else sets
     run = Run(out)
@@ -227,6 +230,7 @@ class Training:
             caption=self.caption,
             frames=getattr(c, "frames", 1),
             questions=s.questions,
+            questions_each=s.questions_each,
         )
 
     def augment(self, images, random, batch):

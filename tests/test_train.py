@@ -331,6 +331,7 @@ def test_empty_shards_are_an_error_and_leave_no_run(tmp_path):
         ("mix", "3;1"),
         ("seed", -1),
         ("keep", -1),
+        ("questions_each", 0),
     ],
 )
 def test_settings_that_cannot_be(name, value):
@@ -347,6 +348,7 @@ def test_settings_that_cannot_be(name, value):
         ({"config": {"patch": 5}}, "patch 5"),
         ({"config": {"vocabulary": 9}}, "vocabulary comes from the tokenizer"),
         ({"bpe_vocabulary": 9}, "at least"),
+        ({"questions": 0.5, "questions_each": 2}, "questions_each is 2, must be 1 for coca: it answers no questions"),
     ],
 )
 def test_models_that_cannot_be_leave_no_run(tmp_path, data, options, said):

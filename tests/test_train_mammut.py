@@ -44,7 +44,7 @@ def test_on_scenes_with_questions(tmp_path):
 def test_on_moving_scenes_from_a_run_on_pictures(tmp_path):
     """As the paper trains video: a model of pictures goes on with clips."""
     still = train(tmp_path / "still", "scenes:30")
-    arguments = ["--from", str(still), "--set", "frames=16", "--set", "questions=0.5"]
+    arguments = ["--from", str(still), "--set", "frames=16", "--set", "questions=0.5", "--set", "questions_each=3"]
     data = ["train", "mammut", "--data", "turning:30", "--steps", "2", "--out", str(tmp_path / "run"), *arguments]
     assert cli.main(data) == 0
     for task, figure in (("retrieval", "image_to_text"), ("caption", "CIDEr"), ("vqa", "by_kind")):

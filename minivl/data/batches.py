@@ -39,6 +39,8 @@ class Batches:
         a batch of text alone has no "image"; one of pictures alone no "text", "lengths", "same", "caption"
     "question", "answer" lists of strings, "given" (B,) int64: only in a batch of questions, whose "text" is a question
         and its answer; so many tokens of it come before the answer
+    "asked_of" (R,) int64: only where several questions are asked of a picture; there are then R texts, the r-th of
+        them about picture asked_of[r]
 
     tokenizer     tokenizer(texts, context_length) -> ids (B, T), lengths (B,)
     augment       augment(images, random, step) -> images, on (B, 3, S, S) float32 in 0..1, before normalising
@@ -47,6 +49,7 @@ class Batches:
     start_step    next() gives this batch first; nothing before it is decoded
     frames        of clips, evenly spaced; 1: of a clip its middle frame, as a picture
     questions     share of the batches that are of questions (info["questions"]) in place of captions
+    questions_each   so many of each picture in such a batch, or as many as it has
     cache_bytes   memory for decoded pictures (uint8), so that later epochs of a small set decode nothing
 
     Errors in a thread come out of next(). DataError: no good picture in reach; with source.strict, the first bad one.
@@ -69,15 +72,16 @@ class Batches:
         caption=random_caption,
         frames=1,
         questions=0.0,
+        questions_each=1,
         cache_bytes=256 << 20,
     ):
-        if min(batch_size, workers) < 1 or start_step < 0:
-            given = f"batch_size {batch_size}, workers {workers}, start_step {start_step}"
-            raise ValueError(f"Batches: {given}; the first two must be at least 1, start_step at least 0")
+        if min(batch_size, workers, questions_each) < 1 or start_step < 0:
+            given = f"batch_size {batch_size}, workers {workers}, questions_each {questions_each}"
+            raise ValueError(f"Batches: {given}, start_step {start_step}; must be at least 1, start_step at least 0")
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.tokenizer, self.context_length, self.caption = tokenizer, context_length, caption
         self.augment, self.mean, self.std = augment, mean, std
-        self.questions = questions
+        self.questions, self.questions_each = questions, questions_each
         self.step = start_step  # of the batch that next() gives
         self._pictures = Pictures(source, image_size, cache_bytes, frames)
         windows = enumerate(source.windows(start_step, batch_size, _SPARES), start_step)
@@ -122,7 +126,7 @@ class Batches:
         """What a batch holds of words: captions, or questions with their answers; of pictures alone nothing."""
         random = np.random.default_rng([self.seed, step, 0, _CAPTION])
         if self.questions and np.random.default_rng([self.seed, step, 0, _ASK]).random() < self.questions:
-            asked = ask(examples, random, self.tokenizer)
+            asked = ask(examples, random, self.tokenizer, self.questions_each)
             captions = [f"{q} {a}" for q, a in zip(asked["question"], asked["answer"], strict=True)]
         elif self.caption is random_caption and not any(example.captions for example in examples):
             return {}
@@ -193,18 +197,25 @@ def eval_batches(
         raise DataError(f"{source}: no example to read; {source.problems}", "empty")
 
 
-def ask(examples, random, tokenizer):
-    """One of each example's questions, all equally likely, with one of its answers: what a batch of them holds more."""
-    chosen = []
-    for example in examples:
+def ask(examples, random, tokenizer, each=1):
+    """What a batch of questions holds more: of each example one question, all equally likely, with one of its answers.
+
+    each   so many different ones of each, or all that it has
+    """
+    chosen, asked_of = [], []
+    for i, example in enumerate(examples):
         known = example.info.get("questions")
         if not known:
             raise DataError(f"{example.key}: it has no questions; leave the setting `questions` at 0", "no questions")
-        chosen.append(known[random.integers(len(known))])
+        n = len(known)
+        rows = [random.integers(n)] if each == 1 else random.choice(n, min(each, n), replace=False)
+        chosen += [known[row] for row in rows]
+        asked_of += [i] * len(rows)
     questions = [one["question"] for one in chosen]
     answers = [one["answers"][random.integers(len(one["answers"]))] for one in chosen]
     given = np.array([1 + len(tokenizer.encode(question)) for question in questions])  # with the start token
-    return {"question": questions, "answer": answers, "given": given}
+    asked = {"question": questions, "answer": answers, "given": given}
+    return asked if each == 1 else {**asked, "asked_of": np.array(asked_of)}
 
 
 def to_images(pictures):

@@ -164,6 +164,7 @@ class MaMMUT(nn.Module):
         batch    image (B, 3, S, S) or (B, 3, F, S, S)   text (B, T)   lengths (B,)   same: see contrastive_loss
                  given (B,), of texts that are a question and its answer: the tokens before the answer. They are not
                  predicted, and such texts are not compared with pictures
+                 asked_of (R,), where the texts are R questions: the r-th of them is about image asked_of[r]
         random   a numpy.random.Generator: dropout and cropped positions are on; None: off
         """
         c, text, lengths, given = self.config, batch["text"], batch["lengths"], batch.get("given")
@@ -183,6 +184,8 @@ class MaMMUT(nn.Module):
         if c.caption_weight:
             #: Pass B writes: the same weights, causal, with the picture | P(y_t \mid y_{<t}, x) = D(y_{<t}, V)
             mask = masks.causal(text.shape[1])  # pads stand behind all words: no word sees one
+            if "asked_of" in batch:  # looked at once, however many questions
+                memory = memory[batch["asked_of"]]
             out["decoded"] = self.decoder(self.embed(text), mask, memory, random=random)
             #: Every word predicts the next | L_{cap} = -\sum_t \log P(y_t \mid y_{<t}, x)
             out["caption_loss"], out["logits"] = captioning_loss(

@@ -483,6 +483,44 @@ def test_batches_of_questions(tmp_path):
         assert_equal(list(itertools.islice(batches, 4)), several[5:9])
 
 
+def test_several_questions_of_each_picture(tmp_path):
+    source = open_source(write_clips(tmp_path / "c"))
+    options = dict(questions=0.5, frames=4)
+    with Batches(source, Letters(), 4, 60, 16, questions_each=2, **options) as batches:
+        several = list(itertools.islice(batches, 12))
+    with Batches(source, Letters(), 4, 60, 16, **options) as batches:
+        single = list(itertools.islice(batches, 12))
+    assert ["question" in batch for batch in several] == ["question" in batch for batch in single]
+    for batch, one in zip(several, single, strict=True):
+        np.testing.assert_array_equal(batch["image"], one["image"])
+        if "question" not in batch:
+            assert_equal([batch], [one])
+            continue
+        assert len(batch["text"]) == len(batch["question"]) == len(batch["given"]) == len(batch["same"]) == 8
+        assert batch["asked_of"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3] and "asked_of" not in one
+        assert all(q != other for q, other in zip(batch["question"][::2], batch["question"][1::2], strict=True))
+        assert batch["caption"] == [f"{q} {a}" for q, a in zip(batch["question"], batch["answer"], strict=True)]
+        assert batch["given"].tolist() == [1 + len(q) for q in batch["question"]]
+    with Batches(source, Letters(), 4, 60, 16, questions_each=2, start_step=5, workers=3, **options) as batches:
+        assert_equal(list(itertools.islice(batches, 4)), several[5:9])
+
+
+def test_of_a_picture_that_has_fewer_questions_all_are_asked(tmp_path):
+    with ShardWriter(tmp_path / "c") as out:
+        for k in range(4):
+            asked = [{"question": f"q{j} of {k}", "answers": [str(j)]} for j in range(1 + k)]
+            out.write(f"k{k}", strip(1), [f"caption {k}"], {"questions": asked})
+    with Batches(open_source(tmp_path / "c"), Letters(), 4, 60, 16, questions=1.0, questions_each=3) as batches:
+        batch = next(batches)
+    numbers = [int(key[1:]) for key in batch["key"]]
+    assert batch["asked_of"].tolist() == [i for i, k in enumerate(numbers) for _ in range(min(3, 1 + k))]
+    assert len(set(batch["question"])) == len(batch["question"]) == 1 + 2 + 3 + 3
+    for i, question, answer in zip(batch["asked_of"], batch["question"], batch["answer"], strict=True):
+        assert question == f"q{answer} of {numbers[i]}"
+    with pytest.raises(ValueError, match="questions_each 0.*must be at least 1"):
+        Batches(open_source(tmp_path / "c"), Letters(), 4, 60, 16, questions=1.0, questions_each=0)
+
+
 def test_without_questions_they_cannot_be_asked(tmp_path):
     source = open_source(write_clips(tmp_path / "c", asked=False))
     with (

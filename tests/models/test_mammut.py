@@ -345,6 +345,24 @@ def test_of_a_question_only_the_answer_is_predicted_and_nothing_compared():
     assert out["loss"].item() == pytest.approx(-np.mean(expected), rel=1e-12)
 
 
+def test_several_questions_of_a_picture_are_those_questions_each_with_a_picture_of_its_own():
+    m, b, asked_of = model(), batch(), np.array([2, 0, 2])
+    asked = b | {"given": np.array([4, 2, 2]), "asked_of": asked_of}
+    apart = {name: value for name, value in asked.items() if name != "asked_of"} | {"image": b["image"][asked_of]}
+    together, one_by_one = m(asked), m(apart)
+    assert len(together["memory"].data) == 3 == len(one_by_one["memory"].data)
+    np.testing.assert_array_equal(together["logits"].data, one_by_one["logits"].data)
+    found, expected = gradients(together["loss"], m), gradients(one_by_one["loss"], m)
+    for name, gradient in expected.items():
+        if gradient is None:
+            assert found[name] is None, name
+        else:
+            np.testing.assert_allclose(found[name], gradient, atol=1e-13, err_msg=name)
+
+    fewer = m(asked | {"image": b["image"][:1], "asked_of": np.zeros(3, np.int64)})
+    assert len(fewer["memory"].data) == 1 and len(fewer["decoded"].data) == 3, "it is looked at once"
+
+
 def test_dropout_is_behind_every_branch_and_checkpointing_keeps_the_bits():
     def run(checkpointed, seed, dropout=0.3):
         m = model(np.float32, dropout=dropout, checkpointed=checkpointed)
