@@ -22,12 +22,14 @@ def exponentials(scores, out=None):
     x = scores()
     xp, zero, lost = array_module(x), x.dtype.type(0), np.True_
     e = x if out is None else out
+    if not x.size:
+        return e, total(e), zero
     if not on_gpu(x) and x.dtype.itemsize >= 4:
         with np.errstate(over="ignore"):
             np.exp(x, out=e)
         sums = total(e)
         lost = ~((sums > _LEAST) & (sums < _MOST))
-        if not (lost.any() and x.size):
+        if not lost.any():
             return e, sums, zero
         x = scores()
     top = xp.where(lost, xp.maximum(x.max(-1, keepdims=True), xp.finfo(x.dtype).min), zero)
