@@ -67,18 +67,18 @@ def _gate(name, kind, x, bias):
     if rows.wanted(*((x,) if bias is None else (x, bias))):
         return _by_kernel(kind, x) if bias is None else _with_bias_by_kernel(kind, x, bias)
     xp, fill = array_module(x), (_gelu_exact, _gelu_tanh, _quick_gelu)[kind]
-    y = xp.empty(x.shape, x.dtype)
-    arrays = (x, y, xp.empty(x.shape, x.dtype)) if recording() else (x, y)
+    y, slope = xp.empty(x.shape, x.dtype), xp.empty(x.shape, x.dtype) if recording() else None
+    made = (y,) if slope is None else (y, slope)
     if bias is None:
-        elementwise(fill, *arrays)
-        return y, lambda d: elementwise(np.multiply, d, arrays[2])
-    rowwise(lambda x, *made: fill(x + bias, *made), *arrays)
+        elementwise(fill, x, *made)
+        return y, lambda d: elementwise(np.multiply, d, slope)
+    rowwise(lambda x, *made: fill(x + bias, *made), x, *made)
 
     def a_few(d, slope):
         dx = d * slope
         return dx, column_sums(dx)
 
-    return y, lambda d: rowwise(a_few, d, arrays[2], sums=1)
+    return y, lambda d: rowwise(a_few, d, slope, sums=1)
 
 
 def _gelu_exact(x, y, slope=None):
