@@ -12,6 +12,7 @@ equations line by line, which writes into the parameter; the class around it onl
         optimizer.step()
 """
 
+import functools
 import math
 from contextlib import contextmanager
 
@@ -76,16 +77,12 @@ class Optimizer:
         for bundle in self.bundles:
             if alone.issuperset(bundle.members) and len(set(self.steps[bundle.members].tolist())) == 1:
                 alone.difference_update(bundle.members)
-                work.append((bundle.members[0], bundle))
-        work += [(i, arrays) for i in sorted(alone) for arrays in self.pieces(i)]
+                work.append((bundle.members[0], bundle.update))
+        work += [(i, functools.partial(self.update, piece)) for i in sorted(alone) for piece in self.pieces(i)]
 
-        def update(piece):
-            i, arrays = piece
-            told = float(self.lr) * self.lr_scales[i], int(self.steps[i]), self.weight_decays[i]
-            if isinstance(arrays, _Bundle):
-                arrays.update(*told)
-            else:
-                self.update(arrays, *told)
+        def update(job):
+            i, change = job
+            change(float(self.lr) * self.lr_scales[i], int(self.steps[i]), self.weight_decays[i])
 
         _on_all_cores(update, work, [p.data for p in self.params])
 

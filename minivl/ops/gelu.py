@@ -119,8 +119,8 @@ def _share_by_tail(x, square, out):
     tail = _polynomial(_Q, t, out)
     tail *= t
     tail *= xp.exp(square * -0.5)
-    xp.subtract(1, tail, out=tail, where=x >= 0)
-    return tail
+    out[...] = xp.where(x < 0, tail, 1 - tail)
+    return out
 
 
 def _polynomial(coefficients, x, out):
