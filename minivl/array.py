@@ -324,8 +324,7 @@ def elementwise(formula, *arrays):
 
 
 def matmul(a, b, bias=None):
-    """a (M, K) @ b (K, N) [+ bias (N,)] -> (M, N), on all cores: by BLAS's threads if that leaves the bits as they are,
-    else in pieces of fixed size."""
+    """a (M, K) @ b (K, N) [+ bias (N,)] -> (M, N), on all cores, in pieces of fixed size."""
     (M, K), N = a.shape, b.shape[1]
     flops, longer = 2 * M * N * K, max(M, N)
     if flops < 2 * PRODUCT_FLOPS and not on_gpu(a):  # too small for two: a word at a time, in generation
@@ -341,18 +340,11 @@ def matmul(a, b, bias=None):
         if bias is not None:
             out[rows, columns] += bias[columns]
 
-    def add_bias(rows):
-        out[rows] += bias
-
     # Cut the longer side of the product, and never so thin that packing the other factor costs more than it earns.
     most = max(longer // 128, min(2, longer // 64))
     chunks = evenly(longer, max(1, min(most, flops // min(max(flops // 8, PRODUCT_FLOPS), 8 * PRODUCT_FLOPS))))
     if on_gpu(a):
         piece(slice(None))
-    elif len(chunks) > 1 and _single_threaded_blas.leave_to_blas(cores(), K, out.dtype):
-        np.matmul(a, b, out=out)
-        if bias is not None:
-            parallel(add_bias, _chunks(M, out.nbytes))
     elif M >= N:
         parallel(piece, chunks)
     else:

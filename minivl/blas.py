@@ -4,20 +4,8 @@ NumPy's wheels carry OpenBLAS. Both things are asked of it through ctypes; any o
 """
 
 import ctypes
-import os
 import threading
-import time
 from pathlib import Path
-
-# Kernels of OpenBLAS whose products have the same bits on any number of threads: those for AVX-512, but not Haswell's
-# and Zen's. And only where the sums over K are cut in the same places: a remainder is halved, with one thread at a
-# multiple of 16; in double precision not even then. Measured on 400 shapes; tests/test_array.py looks again.
-STEADY = ("SkylakeX",)
-
-
-def cut_alike(K, dtype):
-    """Whether OpenBLAS cuts a sum over K numbers in the same places with one thread and with several."""
-    return dtype == "float32" and (K <= 128 or K % 32 == 0)
 
 
 class SingleThreaded:
@@ -29,40 +17,16 @@ class SingleThreaded:
 
     def __init__(self):
         self.get = self.set = None
-        self.looked = self.steady = False
+        self.looked = False
         self.reset()
 
     def reset(self):
         self.lock, self.users, self.before = threading.Lock(), 0, 1
-        self.asked, self.load = 0.0, 0.0
 
     def _look(self):
         if not self.looked:
             self.get, self.set = threads()
-            self.steady = self.set is not None and kernels() in STEADY
             self.looked = True
-
-    def leave_to_blas(self, wanted, K, dtype):
-        """Whether BLAS may share a product, of sums over K, among `wanted` threads of its own: it gives the same bits.
-
-        Its threads wait for work in a loop, and begin without delay; ours must first be woken by Python. But they wait
-        for each other after every product, and so for whoever else wants a core: on a busy machine ours are faster.
-        """
-        self._look()
-        if not self.steady or not cut_alike(K, dtype) or self.busy(wanted):
-            return False
-        if self.users == 0 and self.get() != wanted:
-            with self.lock:
-                if self.users == 0:
-                    self.set(wanted)
-        return True
-
-    def busy(self, threads):
-        """Whether others want the cores too, by the load of the last minute, looked up once a second."""
-        now = time.monotonic()
-        if now > self.asked + 1 and hasattr(os, "getloadavg"):
-            self.asked, self.load = now, os.getloadavg()[0]
-        return self.load > threads + 0.75
 
     def __enter__(self):
         self._look()

@@ -260,32 +260,3 @@ def test_large_products_have_the_same_bits_on_any_number_of_threads(random, monk
         products = array.matmul(a, b), array.matmul(b.T, a.T), (Tensor(stack) @ Tensor(stack)).data
         seen.add(b"".join(p.tobytes() for p in products))
     assert len(seen) == 1
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_products_left_to_blas_have_the_bits_of_ours(random, monkeypatch, dtype):
-    """What `blas.STEADY` claims of these kernels, with BLAS's own threads and with ours, on any number of either."""
-    shared = array._single_threaded_blas
-    if not shared.leave_to_blas(array.cores(), 64, "float32") and not shared.steady:
-        pytest.skip(f"kernels for {blas.kernels()} are not among {blas.STEADY}")
-    monkeypatch.setattr(shared, "busy", lambda threads: False)
-    for M, K, N in ((257, 96, 96), (384, 1088, 96), (130, 700, 33), (96, 993, 64), (494, 576, 444)):
-        a, b = random.standard_normal((M, K)).astype(dtype), random.standard_normal((K, N)).astype(dtype)
-        for x, y in ((a, b), (np.ascontiguousarray(a.T).T, b), (a, np.ascontiguousarray(b.T).T)):
-            results = set()
-            for steady, threads in ((True, 1), (True, 2), (True, 3), (False, 1), (False, 3)):
-                monkeypatch.setenv("MINIVL_THREADS", str(threads))
-                monkeypatch.setattr(shared, "steady", steady)
-                results.add(array.matmul(x, y).tobytes())
-            assert len(results) == 1, f"{M} x {K} x {N}, {np.dtype(dtype)}: {len(results)} different results"
-
-
-def test_a_busy_machine_keeps_its_products_to_itself(monkeypatch):
-    shared = blas.SingleThreaded()
-    shared._look()
-    shared.steady = True
-    for load, left in ((0.0, True), (2.5, True), (2.8, False), (9.0, False)):
-        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0, 0), raising=False)
-        shared.asked = -10.0
-        shared.set = shared.get = lambda *threads: 2
-        assert shared.leave_to_blas(2, 64, "float32") is left
