@@ -227,17 +227,23 @@ def op(function):
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     op_name = function.__name__.lstrip("_")
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    by_name = frozenset(names)
 
     @functools.wraps(function)
     def call(*arguments, **options):
-        if options:
+        if options and not by_name.isdisjoint(options):
             arguments = _in_order(arguments, options, names, defaults)
-        like, learned = None, False
+        arrays, learned, constants = [], False, False
         for a in arguments:
             if isinstance(a, Tensor):
                 learned = learned or a.requires_grad
-                like = a.data if like is None and a.data.dtype.kind in "fV" else like
-        arrays = [a.data if isinstance(a, Tensor) else _constant(a, like) for a in arguments]
+                arrays.append(a.data)
+            else:
+                constants = constants or a is not None
+                arrays.append(a)
+        if constants or _NUMPY_1:
+            like = _floating(arguments)
+            arrays = [a.data if isinstance(a, Tensor) else _constant(a, like) for a in arguments]
         watchers = _mode.watchers
         for watcher in watchers:
             watcher.starts(op_name)
@@ -266,6 +272,11 @@ def _result(data, op_name):
 def _place(a):
     """Where in the graph the gradient of an argument goes: its node, or a leaf itself; None if it needs no gradient."""
     return (a.node or a) if isinstance(a, Tensor) and a.requires_grad else None
+
+
+def _floating(arguments):
+    """The data of the first Tensor of floating point numbers, None if there is none."""
+    return next((a.data for a in arguments if isinstance(a, Tensor) and a.data.dtype.kind in "fV"), None)
 
 
 def _in_order(arguments, options, names, defaults):

@@ -5,7 +5,7 @@ On a GPU the kernels of attention.cu and attention_bf16.cu do the work; they hol
 
 from .. import kernels
 from ..array import array_module, on_gpu, parallel, slices
-from ..tensor import op, unbroadcast
+from ..tensor import op, recording, unbroadcast
 from .scores import exponentials
 
 _SCORES = 1 << 18  # held at a time: a megabyte, that a block of scores stays in a core's cache
@@ -40,16 +40,16 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
     if mask is not None and mask.dtype != bool:
         raise TypeError(f"attention: mask is {mask.dtype}, must be boolean, True = may attend")
     for name, a in ("mask", mask), ("bias", bias):
-        if a is not None:
-            _stretched(a, full, name)
+        if a is not None and not _fits(a.shape, full):
+            raise ValueError(f"attention: {name} {a.shape} cannot be broadcast to (B, H, Tq, Tk) = {full}")
     if kernels.wanted(q, k, v) and _has_kernel(q, v, full, scale):
         return _by_kernels(q, k, v, mask, bias, float(scale), bool(causal))
     if causal:
         past = xp.tri(Tq, Tk, Tk - Tq, dtype=bool)
         mask = past if mask is None else mask & past
-    if mask is not None:
-        mask = _stretched(xp.where(mask, 0, -xp.inf).astype(q.dtype), full, "mask")
-    stretched_bias = None if bias is None else _stretched(bias, full, "bias")
+    if mask is not None:  # where all may, as the newest word in generation, there is nothing to add
+        mask = None if mask.all() else xp.broadcast_to(xp.where(mask, 0, -xp.inf).astype(q.dtype), full)
+    stretched_bias = None if bias is None else xp.broadcast_to(bias, full)
 
     def scores(b, h, t):
         #: Scores | S = \frac{QK^\top}{\sqrt{D}}
@@ -75,7 +75,7 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
         # minivl:end
 
     groups, steps = _blocks(full) if not on_gpu(q) else ([(slice(0, B), slice(0, H))], [slice(0, Tq)])
-    kept = {} if Tq * Tk <= _KEPT else None
+    kept = {} if Tq * Tk <= _KEPT and recording() else None
     out = xp.empty((B, Tq, H, v.shape[3]), q.dtype).transpose(0, 2, 1, 3)  # in memory as its next user wants it
 
     def forward(group):
@@ -131,11 +131,9 @@ def _place(b, h, t):
     return b.start, h.start, t.start
 
 
-def _stretched(a, full, name):
-    try:
-        return array_module(a).broadcast_to(a, full)
-    except ValueError:
-        raise ValueError(f"attention: {name} {a.shape} cannot be broadcast to (B, H, Tq, Tk) = {full}") from None
+def _fits(shape, full):
+    """Whether what has this shape can be broadcast to `full`."""
+    return len(shape) <= 4 and all(n in (1, m) for n, m in zip(shape[::-1], full[::-1], strict=False))
 
 
 def _like_heads(a):

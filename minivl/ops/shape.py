@@ -12,9 +12,12 @@ def reshape(x, *, shape):
 @op
 def transpose(x, *, axes=None):
     """Axes in the order of `axes`; reversed where none are given."""
-    axes = tuple(range(x.ndim))[::-1] if axes is None else tuple(a % x.ndim for a in axes)
-    back = tuple(axes.index(i) for i in range(x.ndim))
-    return x.transpose(axes), lambda d: d.transpose(back)
+
+    def derivative(d):
+        to = range(x.ndim)[::-1] if axes is None else [a % x.ndim for a in axes]
+        return d.transpose([to.index(i) for i in range(x.ndim)])
+
+    return x.transpose(axes), derivative
 
 
 def swapaxes(x, a, b):
