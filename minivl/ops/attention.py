@@ -94,18 +94,18 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
 
         def backward(group):
             b, h = group
-            dk[group], dv[group] = 0, 0
             for t in steps:
                 w = weights(b, h, t) if kept is None else kept.pop(_place(b, h, t))
                 d = dout[b, h, t]
-                dv[group] += xp.matmul(w.swapaxes(-1, -2), d)
+                _put_product(w.swapaxes(-1, -2), d, dv[group], more=t.start > 0)
                 ds = xp.matmul(d, v[group].swapaxes(-1, -2))  # so far dA
                 ds -= xp.einsum("bhqd,bhqd->bhq", d, out[b, h, t])[..., None]  # sum_k A dA = <dO, O>
                 ds *= w
                 if bias is not None:
                     parts[_place(b, h, t)] = _over_block(bias, (b, h, t), ds)
-                dq[b, h, t] = xp.matmul(ds, k[group]) * scale
-                dk[group] += xp.matmul(ds.swapaxes(-1, -2), q[b, h, t] * scale)
+                ds *= scale
+                xp.matmul(ds, k[group], out=dq[b, h, t])
+                _put_product(ds.swapaxes(-1, -2), q[b, h, t], dk[group], more=t.start > 0)
 
         parallel(backward, groups)
         return dq, dk, dv, None, None if bias is None else _put_together(parts, bias)
@@ -124,7 +124,15 @@ def _blocks(full):
     heads = min(H, max(1, held // max(1, Tq * Tk)))
     rows = max(_ROWS, held // max(1, heads * Tk))
     groups = [(b, h) for b in slices(B, examples) for h in slices(H, heads)]
-    return groups, slices(Tq, rows)
+    return groups, slices(Tq, rows) or [slice(0, 0)]  # of no rows too dk and dv are to be told that they are 0
+
+
+def _put_product(a, b, into, more):
+    """a @ b, put into an array or, if there is `more` to a sum than this, added to what it holds."""
+    if more:
+        into += array_module(a).matmul(a, b)
+    else:
+        array_module(a).matmul(a, b, out=into)
 
 
 def _place(b, h, t):
@@ -146,7 +154,8 @@ def _over_block(bias, block, ds):
     """Where in dbias the gradient of one block of scores belongs, and what: summed over the axes that bias lacks."""
     shape = (1,) * (4 - bias.ndim) + bias.shape
     index = tuple(slice(None) if n == 1 else s for n, s in zip(shape, (*block, slice(None)), strict=True))
-    return index, unbroadcast(ds, tuple(1 if n == 1 else m for n, m in zip(shape, ds.shape, strict=True)))
+    part = unbroadcast(ds, tuple(1 if n == 1 else m for n, m in zip(shape, ds.shape, strict=True)))
+    return index, part.copy() if part is ds else part  # ds itself goes on to be scaled
 
 
 def _put_together(parts, bias):
