@@ -22,7 +22,7 @@ import engines  # noqa: E402
 import numpy as np  # noqa: E402
 
 ADVICE = "PyTorch is not installed (pip install 'minivl[peers]'): minivl's own figures alone"
-TURN = 0.25  # seconds
+LIVES, ROUNDS, TURN = 3, 3, 0.25  # processes of each engine, turns in each, seconds of a turn
 
 
 class Bench:
@@ -36,9 +36,9 @@ class Bench:
             [] if alone else [name for name in engines.ENGINES if name not in names and engines.installed(name)]
         )
 
-    def times(self, case, rounds=7, others=()):
-        rounds, seconds = (1, 0.01) if self.quick else (rounds, TURN)
-        return engines.time_each([*self.engines, *others], case, rounds, seconds)
+    def times(self, case, others=(), lives=LIVES):
+        rounds, seconds, lives = (1, 0.01, 1) if self.quick else (ROUNDS, TURN, lives)
+        return engines.time_each([*self.engines, *others], case, rounds, seconds, lives)
 
     def compare(self, heading, labelled):
         """Times of several cases as a table: one row for each (label, case)."""
@@ -193,7 +193,7 @@ def growth(bench):
     for heading, (name, sizes) in (cases.SMALL_GROWING if bench.quick else cases.GROWING).items():
         n = [s[heading.partition(",")[0]] for s in sizes]
         line = [cases.case_of(name, s) for s in sizes]
-        times = [bench.times(case, rounds=3) for case in line]
+        times = [bench.times(case, lives=1) for case in line]
         for e in bench.engines:
             seconds = [t[e.name][0] for t in times]
             peaks = [engines.peak_memory(e.name, case)[1] for case in line]

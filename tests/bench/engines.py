@@ -40,14 +40,22 @@ class Engine:
 
     def __init__(self, name):
         self.name = name
+        self.start()
+        self.about = self.ask()
+
+    def start(self):
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "engines.py"), name],
+            [sys.executable, str(HERE / "engines.py"), self.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=environment(),
         )
-        self.about = self.ask()
+
+    def renew(self):
+        """A new process in place of this one."""
+        self.close()
+        self.start()
 
     def ask(self, **request):
         """The answer to one request, see `serve`. Raises RuntimeError with what went wrong over there."""
@@ -65,21 +73,31 @@ class Engine:
         self.process.stdout.close()
 
 
-def time_each(engines, case, rounds, seconds):
+def time_each(engines, case, rounds, seconds, lives=1):
     """Times `case` with every engine in turn: {engine's name: (median seconds, share that the middle half spreads)}.
 
-    rounds    that each engine has a turn in; two for whoever takes more than three seconds for one step
+    lives     new processes that each engine has, one after the other: where its memory comes to lie can make one half
+              again as slow as the next, for as long as it lives
+    rounds    that each engine has a turn in, in each life; two, and one life, for whoever takes over three seconds
     seconds   that a turn lasts, at least one step
     raises    RuntimeError where an engine's first two results differ from the first engine's by more than 1e-4
     """
-    results = {e.name: e.ask(prepare=case)["results"] for e in engines}
-    for name, result in results.items():
-        check_equal(case, engines[0].name, results[engines[0].name], name, result)
     times = {e.name: [] for e in engines}
-    for turn in range(rounds):
-        for e in engines:
-            if turn < 2 or statistics.median(times[e.name]) < 3:
-                times[e.name] += e.ask(seconds=seconds)["times"]
+
+    def slow(e):
+        return len(times[e.name]) > 1 and statistics.median(times[e.name]) > 3
+
+    for life in range(lives):
+        at_work = [e for e in engines if not slow(e)]
+        for e in at_work if life else []:
+            e.renew()
+        results = {e.name: e.ask(prepare=case)["results"] for e in at_work}
+        for name, result in results.items():
+            check_equal(case, at_work[0].name, results[at_work[0].name], name, result)
+        for _ in range(rounds):
+            for e in at_work:
+                if not slow(e):
+                    times[e.name] += e.ask(seconds=seconds)["times"]
     return {name: (statistics.median(t), spread(t)) for name, t in times.items()}
 
 
@@ -148,7 +166,7 @@ def turn(step, seconds):
         begin = time.perf_counter()
         step()
         times.append(time.perf_counter() - begin)
-    time.sleep(0.01)  # until this engine's threads are asleep
+    time.sleep(0.05)  # until this engine's threads are asleep
     return times[1:] if len(times) > 2 else times
 
 

@@ -89,6 +89,20 @@ def test_engines_that_disagree_are_not_compared():
         engines.time_each([Right(), Wrong()], ENCODER, 1, 0.01)
 
 
+def test_a_process_with_bad_luck_does_not_decide():
+    class Moody:
+        name, life = "moody", 0
+
+        def renew(self):
+            self.life += 1
+
+        def ask(self, **request):
+            return {"times": [[3.0, 2.0, 2.5][self.life]] * 4} if "seconds" in request else {"results": [1.0]}
+
+    assert engines.time_each([Moody()], ENCODER, 2, 0.01, lives=3)["moody"][0] == 2.5
+    assert engines.time_each([Moody()], ENCODER, 2, 0.01)["moody"][0] == 3.0
+
+
 def test_what_goes_wrong_in_an_engine_is_told():
     engine = engines.Engine("minivl")
     try:
