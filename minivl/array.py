@@ -23,6 +23,7 @@ from . import blas
 
 CHUNK_BYTES = 1 << 21  # of one array, at most. Larger ones leave the cache; with smaller ones threads wait for Python
 SPLIT_BYTES = 1 << 20  # of one array, at least, before it is cut at all
+LONG_ROW = 384  # numbers; NumPy repeats what meets rows up to 8,192 long in a buffer first, which beyond this is slower
 PRODUCT_FLOPS = 1 << 24  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
 
 
@@ -266,7 +267,7 @@ def rowwise(formula, *arrays, sums=0):
     chunks = _chunks(rows, max(a.nbytes for a in flat))
     if len(chunks) < 2 or on_gpu(arrays[0]):
         with contextlib.nullcontext() if on_gpu(arrays[0]) else _single_threaded_blas:
-            results = formula(*flat)
+            results = _by_row(formula, flat)
         results = results if isinstance(results, tuple) else (results,)
         joined = len(results) - sums
         results = [r.reshape(leading + r.shape[1:]) for r in results[:joined]] + list(results[joined:])
@@ -275,7 +276,7 @@ def rowwise(formula, *arrays, sums=0):
     whole, partial, allocating = [], {}, threading.Lock()
 
     def work(chunk):
-        results = formula(*(a[chunk] for a in flat))
+        results = _by_row(formula, [a[chunk] for a in flat])
         results = results if isinstance(results, tuple) else (results,)
         joined = len(results) - sums
         with allocating:
@@ -291,6 +292,17 @@ def rowwise(formula, *arrays, sums=0):
     ]
     results = [w.reshape(leading + w.shape[1:]) for w in whole] + totals
     return results[0] if len(results) == 1 else tuple(results)
+
+
+def _by_row(formula, arrays):
+    """formula(*arrays), where it broadcasts a number or a vector along each row of the first of them."""
+    if arrays[0].shape[-1] < LONG_ROW or on_gpu(arrays[0]):
+        return formula(*arrays)
+    before = np.setbufsize(LONG_ROW)
+    try:
+        return formula(*arrays)
+    finally:
+        np.setbufsize(before)
 
 
 def _chunks(n, nbytes):
@@ -309,6 +321,10 @@ def elementwise(formula, *arrays):
     if shape and (len(chunks) < 2 or on_gpu(x)):
         return formula(*arrays)
     flat = [a.reshape(-1) for a in arrays]  # a number without axes too: what NumPy makes of two such is no array
+    if isinstance(formula, np.ufunc):  # which can put its result where it belongs
+        out = array_module(x).empty(x.size, np.result_type(*(a.dtype for a in arrays)))
+        parallel(lambda chunk: formula(*(a[chunk] for a in flat), out=out[chunk]), chunks)
+        return out.reshape(shape)
     parts, allocating = [], threading.Lock()
 
     def work(chunk):

@@ -198,12 +198,19 @@ def test_numbers_that_no_derivative_keeps_are_freed_with_their_tensor():
     np.testing.assert_array_equal(x.grad, [4, 6, 8])
 
 
-@pytest.mark.parametrize("op", [ops.gelu, ops.quick_gelu, ops.layernorm, ops.softmax, ops.cross_entropy, ops.exp])
+@pytest.mark.parametrize(
+    "op", [ops.gelu, ops.quick_gelu, ops.layernorm, ops.rmsnorm, ops.softmax, ops.cross_entropy, ops.exp]
+)
 def test_what_an_op_works_out_its_derivative_without_is_freed(random, op):
     x = Tensor(random.standard_normal((4, 8)), requires_grad=True)
     h = x + 1.0
     data = weakref.ref(h.data)
-    more = {ops.layernorm: (np.ones(8), np.zeros(8)), ops.cross_entropy: (np.arange(4),)}.get(op, ())
+    more = {
+        ops.gelu: (np.ones(8),),
+        ops.layernorm: (np.ones(8), np.zeros(8)),
+        ops.rmsnorm: (np.ones(8),),
+        ops.cross_entropy: (np.arange(4),),
+    }.get(op, ())
     y = op(h, *more)
     del h
     assert data() is None

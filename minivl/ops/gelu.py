@@ -74,11 +74,15 @@ def _gate(name, kind, x, bias):
         return y, lambda d: elementwise(np.multiply, d, slope)
     rowwise(lambda x, *made: fill(x + bias, *made), x, *made)
 
-    def a_few(d, slope):
-        dx = d * slope
-        return dx, column_sums(dx)
+    def a_few(d, slope, dx):
+        xp.multiply(d, slope, out=dx)
+        return column_sums(dx)
 
-    return y, lambda d: rowwise(a_few, d, slope, sums=1)
+    def derivative(d):
+        dx = xp.empty(slope.shape, slope.dtype)
+        return dx, rowwise(a_few, d, slope, dx, sums=1)
+
+    return y, derivative
 
 
 def _gelu_exact(x, y, slope=None):

@@ -21,23 +21,26 @@ def rmsnorm(x, weight, *, eps=1e-6):
     if rows.wanted(x, weight):
         return _by_kernel(x, weight, eps)
 
-    def normalise(x):
+    def normalise(x, y, n):
         scale = 1 / xp.sqrt(xp.einsum("rc,rc->r", x, x)[:, None] / C + eps)
-        n = x * scale
-        return n * weight, n, scale
+        xp.multiply(x, scale, out=n)
+        xp.multiply(weight, n, out=y)
+        return scale
 
-    y, n, scale = rowwise(normalise, x)
+    y, n = (xp.empty(x.shape, xp.result_type(x.dtype, weight.dtype)) for _ in range(2))
+    scale = rowwise(normalise, x, y, n)
 
     def derivative(dy):
-        def a_few(dy, n, scale):
+        def a_few(dy, n, scale, dx):
             dyn = dy * n
             stretch = (dyn @ weight)[:, None] * (scale / C)  # mean(dn n) / rms
-            dx = dy * weight
+            xp.multiply(weight, dy, out=dx)
             dx *= scale
             dx -= n * stretch
-            return dx, column_sums(dyn)
+            return column_sums(dyn)
 
-        return rowwise(a_few, dy, n, scale, sums=1)
+        dx = xp.empty(n.shape, n.dtype)
+        return dx, rowwise(a_few, dy, n, scale, dx, sums=1)
 
     return y, derivative
 
