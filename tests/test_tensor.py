@@ -199,7 +199,8 @@ def test_numbers_that_no_derivative_keeps_are_freed_with_their_tensor():
 
 
 @pytest.mark.parametrize(
-    "op", [ops.gelu, ops.quick_gelu, ops.layernorm, ops.rmsnorm, ops.softmax, ops.cross_entropy, ops.exp]
+    "op",
+    [ops.gelu, ops.quick_gelu, ops.layernorm, ops.rmsnorm, ops.batch_norm, ops.softmax, ops.cross_entropy, ops.exp],
 )
 def test_what_an_op_works_out_its_derivative_without_is_freed(random, op):
     x = Tensor(random.standard_normal((4, 8)), requires_grad=True)
@@ -209,6 +210,7 @@ def test_what_an_op_works_out_its_derivative_without_is_freed(random, op):
         ops.gelu: (np.ones(8),),
         ops.layernorm: (np.ones(8), np.zeros(8)),
         ops.rmsnorm: (np.ones(8),),
+        ops.batch_norm: (np.ones(8), np.zeros(8), np.zeros(8), np.ones(8)),
         ops.cross_entropy: (np.arange(4),),
     }.get(op, ())
     y = op(h, *more)

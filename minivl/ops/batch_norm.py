@@ -56,7 +56,7 @@ def batch_norm(x, weight, bias, mean, var, *, training=False, eps=1e-5):
             return xp.einsum("rc,rc->c", dy, n), _sum(dy)
 
         dweight, dbias = rowwise(sums, dy, n, sums=2)
-        rows = x.size // C
+        rows = n.size // C  # not x.size: x need not be kept
 
         def dx():
             scale = weight * rstd

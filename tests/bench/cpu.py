@@ -22,7 +22,7 @@ import engines  # noqa: E402
 import numpy as np  # noqa: E402
 
 ADVICE = "PyTorch is not installed (pip install 'minivl[peers]'): minivl's own figures alone"
-LIVES, ROUNDS, TURN = 3, 3, 0.25  # processes of each engine, turns in each, seconds of a turn
+LIVES, ROUNDS, TURN = 3, 4, 0.25  # processes of each engine, turns in each, seconds of a turn
 
 
 class Bench:
