@@ -135,6 +135,23 @@ def test_what_is_hidden_may_be_anything(random, blocks):
     np.testing.assert_array_equal(ops.attention(Tensor(q), k, v, mask).data[:, :, :3], before[:, :, :3])
 
 
+@pytest.mark.parametrize("Tq, Tk", [(0, 3), (3, 0), (0, 0)])
+def test_without_queries_or_without_keys_nothing_is_learned(random, blocks, Tq, Tk):
+    tensors = [Tensor(random.standard_normal((2, 3, T, 4)), requires_grad=True) for T in (Tq, Tk, Tk)]
+    out = ops.attention(*tensors)
+    assert out.shape == (2, 3, Tq, 4) and not out.data.any()
+    with np.errstate(all="raise"):
+        out.backward(np.ones(out.shape))
+    for x in tensors:
+        assert x.grad.shape == x.shape and not x.grad.any()
+
+
+def test_a_mask_that_hides_nothing_changes_no_bit(random, blocks):
+    q, k, v = qkv(random)
+    everything = ops.attention(Tensor(q), k, v, np.ones((1, 1, 4, 4), bool)).data
+    np.testing.assert_array_equal(everything, ops.attention(Tensor(q), k, v).data)
+
+
 def test_large_scores_do_not_overflow(random, blocks):
     q, k, v = (a.astype(np.float32) for a in qkv(random))
     with np.errstate(over="raise", invalid="raise"):
