@@ -2,10 +2,11 @@
 
 Everything above this file is written once, for NumPy and for CuPy: `array_module(x)` gives the module of x.
 
-How the cores are used. Large work is cut into chunks of a few rows, small enough that the temporaries of a formula stay
-in a core's cache; the cores take chunks until none is left. Where the cuts fall depends on the shapes alone, never on
-the number of cores, and partial sums are added in the order of the chunks: the same input gives the same bits on one
-core and on sixty-four. Matrix products are cut the same way, each piece a single-threaded call of BLAS.
+How the cores are used. Large work is cut into chunks of rows, at most 2 MB of an array: small beside the whole, large
+enough that threads seldom wait for Python's lock; the cores take chunks until none is left. Where the cuts fall depends
+on the shapes alone, never on the number of cores, and partial sums are added in the order of the chunks: the same input
+gives the same bits on one core and on sixty-four. Matrix products are cut the same way, each piece a single-threaded
+call of BLAS.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from . import blas
 
 CHUNK_BYTES = 1 << 21  # of one array, at most. Larger ones leave the cache; with smaller ones threads wait for Python
 SPLIT_BYTES = 1 << 20  # of one array, at least, before it is cut at all
-LONG_ROW = 384  # numbers; NumPy repeats what meets rows up to 8,192 long in a buffer first, which beyond this is slower
+LONG_ROW = 384  # numbers; what meets rows below 8,192, NumPy first repeats in a buffer: slower, for rows beyond this
 PRODUCT_FLOPS = 1 << 24  # of one piece of a matrix product, at least: what it takes to be worth waking a thread
 
 
@@ -101,7 +102,7 @@ def parallel(body, chunks):
     """Calls body(chunk) for each of `chunks`, on all cores, and returns when all are done.
 
     The calling thread works too, so that a machine with one core has no second thread. A call from within a chunk runs
-    in its own thread. The first exception is raised here, after the others have finished.
+    in the thread of that chunk. The first exception is raised here, after the others have finished.
     """
     chunks = list(chunks)
     threads = 1 if len(chunks) < 2 or _here.inside else min(cores(), len(chunks))
@@ -170,6 +171,7 @@ class _Job:
             with self.lock:
                 self.unfinished -= 1
                 if not self.unfinished:
+                    self.body = None  # who still finds this job in the queue is not to keep its arrays
                     self.done.release()
 
 
@@ -244,7 +246,7 @@ def slices(n, step):
 
 
 def evenly(n, pieces):
-    """range(n) in so many slices of nearly one length; an even number of them, since most machines have even cores."""
+    """range(n) in about so many slices of nearly one length; rather an even number, as most machines have of cores."""
     pieces = max(1, min(n, pieces + pieces % 2 if pieces > 1 else pieces))
     return slices(n, max(1, -(-n // pieces)))
 
@@ -259,7 +261,7 @@ def rowwise(formula, *arrays, sums=0):
 
     Among `arrays` may be contiguous ones that formula fills instead of returning something new; it then returns ().
 
-    A formula for rows can then be written as on paper: its temporaries are small, and never leave the cache.
+    A formula for rows can then be written as on paper: its temporaries are no larger than a chunk.
     """
     leading = arrays[0].shape[:-1]
     rows = math.prod(leading)
@@ -306,7 +308,7 @@ def _by_row(formula, arrays):
 
 
 def _chunks(n, nbytes):
-    """How n rows, or numbers, of `nbytes` in all are cut: not at all below one chunk, else at least in two."""
+    """How n rows, or numbers, of `nbytes` in all are cut: not at all below SPLIT_BYTES, else at least in two."""
     return [slice(0, n)] if nbytes < SPLIT_BYTES else evenly(n, max(2, -(-nbytes // CHUNK_BYTES)))
 
 
@@ -342,7 +344,7 @@ def elementwise(formula, *arrays):
 
 
 def matmul(a, b, bias=None):
-    """a (M, K) @ b (K, N) [+ bias (N,)] -> (M, N), on all cores, in pieces of fixed size."""
+    """a (M, K) @ b (K, N) [+ bias (N,)] -> (M, N), on all cores, in pieces that depend on the shapes alone."""
     (M, K), N = a.shape, b.shape[1]
     flops, longer = 2 * M * N * K, max(M, N)
     if flops < 2 * PRODUCT_FLOPS and not on_gpu(a):  # too small for two: a word at a time, in generation

@@ -6,6 +6,8 @@ reaches is a property of the features.
 
 import numpy as np
 
+from .array import matmul
+
 
 def fit_linear_probe(features, classes, *, strength, iterations=1000):
     """The W (C, K) and b (K,) that minimise mean cross-entropy + strength / 2 |W|^2, in float64.
@@ -20,13 +22,13 @@ def fit_linear_probe(features, classes, *, strength, iterations=1000):
 
     def loss(flat):
         W, b = flat[: C * K].reshape(C, K), flat[C * K :]
-        z = features @ W + b
+        z = matmul(features, W, b)
         z -= z.max(1, keepdims=True)
         p = np.exp(z)
         total = p.sum(1, keepdims=True)
         value = (np.log(total).sum() - (z * truth).sum()) / N + strength / 2 * (W * W).sum()
         dz = (p / total - truth) / N
-        return value, np.concatenate([(features.T @ dz + strength * W).ravel(), dz.sum(0)])
+        return value, np.concatenate([(matmul(features.T, dz) + strength * W).ravel(), dz.sum(0)])
 
     best = lbfgs(loss, np.zeros(C * K + K), iterations)
     return best[: C * K].reshape(C, K), best[C * K :]

@@ -18,8 +18,8 @@ def contrastive_loss(image, text, log_scale, same=None):
     log_scale     one number, log(1 / sigma), learned
     same          boolean (B, B) or None: pairs (i, j) that also belong together (two captions of one thing) and so are
                   left out of the sums over j; the diagonal always counts
-    ->            loss, logits (B, B) = image text^T / sigma to be looked at; None if B is above LOOKED_AT, for the loss
-                  itself never holds them all
+    ->            loss, logits (B, B) = image text^T / sigma to be looked at; None if B is above LOOKED_AT, for then the
+                  loss itself does not keep them all
     """
     loss = ops.contrastive(image, text, log_scale, same)
     return loss, image @ (text * log_scale.exp()).T if len(image) <= LOOKED_AT else None

@@ -220,6 +220,21 @@ def test_what_an_op_works_out_its_derivative_without_is_freed(random, op):
     assert x.grad.shape == (4, 8)
 
 
+@pytest.mark.parametrize(
+    "op",
+    [ops.transpose, lambda x: ops.reshape(x, shape=(8, 4)), lambda x: ops.cast(x, dtype=np.float32), lambda x: x[1:]],
+)
+def test_what_only_rearranges_numbers_does_not_keep_them(random, op):
+    x = Tensor(random.standard_normal((4, 8)), requires_grad=True)
+    h = x + 1.0
+    data = weakref.ref(h.data)
+    y = op(h) + 1.0  # the sum is no view of them
+    del h
+    assert data() is None
+    y.sum().backward()
+    assert x.grad.shape == (4, 8)
+
+
 def test_a_graph_is_used_once():
     x = leaf(1)
     y = ops.exp(x)

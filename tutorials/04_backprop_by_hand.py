@@ -198,7 +198,7 @@ print(f"and the same gradients: they differ by {apart(X.grad, dx):.1e}")
 #
 # 1. Derive the gradient of `v / |v|`, which CLIP does to every embedding. Which direction is erased? Compare with
 #    `ops.normalize`.
-# 2. Label smoothing takes 1 - s from the truth and gives s / V to every class. What becomes of `p - q`, and at which
+# 2. Label smoothing takes s from the truth and gives s / V to every class. What becomes of `p - q`, and at which
 #    p is it 0? Why does the largest score then stop growing?
 # 3. RMSNorm leaves the mean alone. Strike from the derivation what it no longer needs, and compare with
 #    `ops.rmsnorm`. Then write the first two derivatives of this page into minivl: `minivl exercise get ex03 my-ex03`

@@ -176,7 +176,7 @@ print("largest change of any answer, keys shuffled:", abs(ordered - bag).max())
 # ## Exercises
 #
 # 1. Multiply the scores by 1, 5, 20 and 100 before the softmax, and look at the pictures again. What is the look at a
-#    factor of 0? Where have you met this number before, in CLIP?
+#    factor of 0? Where will you meet this number again, in CLIP?
 # 2. Add to each patch's key its place, and to "red" the wish to be on the left. Can a single dot product mean "red
 #    *and* left"? Can it mean "red *or* left"?
 # 3. A sequence of T tokens has T² scores. How many are there for a picture of 1024 x 1024 in patches of 14, and

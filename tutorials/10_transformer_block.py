@@ -100,7 +100,7 @@ show(beside(left, curves(cosines, numbers, "How alike tokens are", size=half, lo
 # ## Something to learn
 #
 # Captions of drawn scenes, some thirty words in a grammar. A language model predicts each token from those before it:
-# the causal mask makes a sentence of T tokens into T exercises at once.
+# the causal mask makes a sentence of T tokens into T - 1 exercises at once.
 
 # %%
 captions = [scenes.captions(s)[i % 3] for i, s in enumerate(scenes.candidates(0, "train", 300 if FAST else 900))]
@@ -130,8 +130,8 @@ print(f"{writer.num_parameters()} numbers to learn")
 # %% [markdown]
 # ## Learn, and write as you learn
 #
-# Every so often it writes four captions: it is given the start, and one token after another is drawn from what it
-# predicts. `scenes.parse` knows the grammar, and says whether a caption means anything.
+# Every so often it writes captions, of which three are shown: it is given the start, and one token after another is
+# drawn from what it predicts. `scenes.parse` knows the grammar, and says whether a caption means anything.
 
 
 # %%

@@ -1,7 +1,7 @@
 """Hand-written CUDA kernels: one text that runs on a GPU through CuPy, and elsewhere through a C++ compiler.
 
     k = kernels.load("layernorm", dtype="float32")            # minivl/ops/layernorm.cu
-    k.layernorm_forward(rows, 128, (x, weight, bias, y, ...))  # grid, block, arguments: NumPy arrays or CuPy arrays
+    k.layernorm_forward(blocks, (threads, teams), (x, None, weight, ...))  # grid, block, arguments: NumPy's or CuPy's
 
 What it takes is read from its C signature, and what it is given is checked against it. Its modes on a CPU: "fast",
 and "check", which looks at every access to memory and names the lines of races, reads past an end and their like.

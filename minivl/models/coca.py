@@ -27,7 +27,8 @@ halves are causal, so one forward pass gives both losses.
   eq. 2               the mean of both directions, as in CLIP; the paper prints their sum. λ_Con = 2 gives the paper's
   eq. 3               the mean over a batch's words, not their sum over a text: the step does not grow with the length
   tokens              byte-level BPE of our own; the paper has a sentencepiece vocabulary of 64k
-  normalisation       the paper does not say where; ours is before each layer, after each half and around the poolers
+  normalisation       the paper does not say where; ours is before each layer, around the poolers, of [CLS] after
+                      the lower half and of the words after the upper
 """
 
 from dataclasses import dataclass
@@ -147,12 +148,12 @@ class CoCa(nn.Module):
         mask = masks.causal(T) & masks.padding(batch["lengths"], T)
         decoded = self.multimodal(words, mask=mask, memory=memory, random=random)
 
-        #: Captioning: every word predicts the next | L_{Cap} = -\sum_t \log P(y_t \mid y_{<t}, x)
+        #: Captioning: every word predicts the next | L_{Cap} = -\frac{1}{n}\sum_t \log P(y_t \mid y_{<t}, x)
         caption, logits = captioning_loss(
             decoded, self.next_token, batch["text"], batch["lengths"], c.label_smoothing
         )  # eq. (3)
 
-        #: Contrast: image finds text | L_{Con} = -\frac{1}{N}\sum_i \log \mathrm{softmax}_j(x_i^\top y_j / \sigma)_i
+        #: Contrast: image finds text, text image | L_{Con} = \frac{1}{2}(L_{i2t} + L_{t2i})
         contrastive, similarity = contrastive_loss(
             image_embedding, text_embedding, self.log_scale, batch.get("same")
         )  # eq. (2)

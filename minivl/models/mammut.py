@@ -176,7 +176,7 @@ class MaMMUT(nn.Module):
             out["words"], out["text_embedding"] = self.read(text, lengths, random)
             compare = contrastive_loss if c.contrast == "softmax" else focal_loss
             options = {} if c.contrast == "softmax" else {"gamma": c.gamma}
-            #: Each pair by itself, the hard ones most | L_{foc} = -\frac{1}{B}\sum_{ij}(1 - p_{ij})^\gamma \log p_{ij}
+            #: Each pair by itself, the hard ones most | L_{foc} = -\frac{2}{B}\sum_{ij}(1 - p_{ij})^\gamma \log p_{ij}
             out["contrastive_loss"], out["similarity"] = compare(
                 image_embedding, out["text_embedding"], self.log_scale, batch.get("same"), **options
             )
@@ -187,7 +187,7 @@ class MaMMUT(nn.Module):
             if "asked_of" in batch:  # looked at once, however many questions
                 memory = memory[batch["asked_of"]]
             out["decoded"] = self.decoder(self.embed(text), mask, memory, random=random)
-            #: Every word predicts the next | L_{cap} = -\sum_t \log P(y_t \mid y_{<t}, x)
+            #: Every word predicts the next | L_{cap} = -\frac{1}{n}\sum_t \log P(y_t \mid y_{<t}, x)
             out["caption_loss"], out["logits"] = captioning_loss(
                 out["decoded"], self.next_token, text, lengths, c.label_smoothing, given
             )

@@ -1,7 +1,6 @@
 """Layers, from the linear map to whole towers.
 
-Each file builds on those before it: module, layers, attention, transformer, vit,
-resnet.
+Each file builds on those before it: module, layers, positions, attention, transformer, moe, vit, resnet.
 """
 
 from .attention import Cache, MultiHeadAttention

@@ -55,7 +55,7 @@ class ResNet(Module):
         for conv, norm in ((self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)):
             x = ops.relu(norm(conv(x)))
         x = ops.avg_pool2d(x, size=2)
-        #: Stages, each with maps half as high and wide, and twice as many features | x = s_4(s_3(s_2(s_1(x))))
+        #: Stages: but for the first, maps half as high and wide, and twice the features | x = s_4(s_3(s_2(s_1(x))))
         for stage in self.stages:
             x = stage(x)
         return x.reshape(len(x), -1, x.shape[3])

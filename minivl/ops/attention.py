@@ -22,7 +22,7 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
     mask    boolean, broadcastable to (B, H, Tq, Tk), True = may attend; None: all may
     bias    added to the scores, broadcastable to (B, H, Tq, Tk), with a derivative: learned relative positions
     scale   D^-1/2 unless told otherwise
-    causal  as the mask `causal(Tq, Tk - Tq)`, on top of `mask`; for sequences so long that a table of booleans is much
+    causal  as the mask `causal(Tq, Tk - Tq)`, on top of `mask`, which is then never laid out
     ->      (B, H, Tq, D). A query that may attend to nothing gets 0.
 
     Self-attention passes one sequence three times; cross-attention passes text as q, a picture as k and v; causal,
@@ -44,29 +44,36 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
             raise ValueError(f"attention: {name} {a.shape} cannot be broadcast to (B, H, Tq, Tk) = {full}")
     if kernels.wanted(q, k, v) and _has_kernel(q, v, full, scale):
         return _by_kernels(q, k, v, mask, bias, float(scale), bool(causal))
-    if causal:
-        past = xp.tri(Tq, Tk, Tk - Tq, dtype=bool)
-        mask = past if mask is None else mask & past
     if mask is not None:  # where all may, as the newest word in generation, there is nothing to add
-        mask = None if mask.all() else xp.broadcast_to(xp.where(mask, 0, -xp.inf).astype(q.dtype), full)
-    stretched_bias = None if bias is None else xp.broadcast_to(bias, full)
+        mask = None if mask.all() else mask
 
     def scores(b, h, t):
         #: Scores | S = \frac{QK^\top}{\sqrt{D}}
         w = xp.matmul(q[b, h, t] * scale, k[b, h].swapaxes(-1, -2))
-        if stretched_bias is not None:
-            w += stretched_bias[b, h, t]
+        if bias is not None:
+            w += _of_block(bias, b, h, t)
         return w
+
+    def barred(b, h, t):
+        """What bars the way in a block of scores: 0 where one may attend, -inf where not; None where all may."""
+        may = None if mask is None else _of_block(mask, b, h, t)
+        if causal:
+            past = xp.tri(t.stop - t.start, Tk, Tk - Tq + t.start, dtype=bool)
+            may = past if may is None else may & past
+        return None if may is None else xp.where(may, q.dtype.type(0), q.dtype.type(-xp.inf))
 
     def weights(b, h, t):
         #: Mask, then softmax over the keys | A_{ij} = \frac{\exp S_{ij}}{\sum_k \exp S_{ik}}
         # minivl:exercise ex07.f points=4 "from scores to weights"
-        # minivl:hint begin with w = scores(b, h, t); mask[b, h, t] is 0 where one may attend and -inf where not
+        # minivl:hint begin with w = scores(b, h, t); barred(b, h, t) is 0 where one may attend and -inf where not,
+        # minivl:hint or None where all may
         # minivl:hint softmax without overflow; a query that may attend to nothing has weights 0; Tk may be 0
+        bar = barred(b, h, t)
+
         def masked():
             w = scores(b, h, t)
-            if mask is not None:
-                w += mask[b, h, t]
+            if bar is not None:
+                w += bar
             return w
 
         w, total, _ = exponentials(masked)
@@ -148,6 +155,12 @@ def _like_heads(a):
     """An empty (B, H, T, D) that lies in memory as (B, T, H, D), the way in which the projections before it lie."""
     B, H, T, D = a.shape
     return array_module(a).empty((B, T, H, D), a.dtype).transpose(0, 2, 1, 3)
+
+
+def _of_block(a, b, h, t):
+    """What a mask or a bias has for one block of scores; along an axis that it lacks there is nothing to be chosen."""
+    a = _with_four_axes(a)
+    return a[tuple(slice(None) if n == 1 else s for n, s in zip(a.shape, (b, h, t, slice(None)), strict=True))]
 
 
 def _over_block(bias, block, ds):

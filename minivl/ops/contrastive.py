@@ -1,4 +1,4 @@
-"""InfoNCE in both directions, and never all B x B similarities in memory at once.
+"""InfoNCE in both directions, and of large batches never all B x B similarities in memory at once.
 
 On a GPU the kernels of contrastive.cu and contrastive_bf16.cu do the work; they hold none of them.
 """

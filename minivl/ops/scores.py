@@ -13,7 +13,7 @@ def exponentials(scores, out=None):
 
     scores      gives x (..., C), at each call a new array, since e takes its place, unless there is another for it
     out         the array for e
-    returns     (..., C), (..., 1), (..., 1)
+    returns     (..., C), (..., 1), and (..., 1) or the number 0
 
     The largest number of each row would do for top, but NumPy is slow to find it. So at first nothing is taken out, and
     only rows whose sum is then very large or very small have their largest taken out; of a row of -inf the sum is 0.

@@ -6,16 +6,18 @@ from ..tensor import Tensor, op
 
 @op
 def reshape(x, *, shape):
-    return x.reshape(shape), lambda d: d.reshape(x.shape)
+    before = x.shape
+    return x.reshape(shape), lambda d: d.reshape(before)
 
 
 @op
 def transpose(x, *, axes=None):
     """Axes in the order of `axes`; reversed where none are given."""
+    n = x.ndim
 
     def derivative(d):
-        to = range(x.ndim)[::-1] if axes is None else [a % x.ndim for a in axes]
-        return d.transpose([to.index(i) for i in range(x.ndim)])
+        to = range(n)[::-1] if axes is None else [a % n for a in axes]
+        return d.transpose([to.index(i) for i in range(n)])
 
     return x.transpose(axes), derivative
 
@@ -38,10 +40,10 @@ def getitem(x, *, index):
     parts = index if isinstance(index, tuple) else (index,)
     # Integers in an array may take an element twice; slices and booleans cannot.
     repeats = any(isinstance(p, list) or (hasattr(p, "dtype") and p.dtype != bool) for p in parts)
-    xp = array_module(x)
+    xp, shape, dtype = array_module(x), x.shape, x.dtype
 
     def derivative(d):
-        dx = xp.zeros_like(x)
+        dx = xp.zeros(shape, dtype)
         if repeats:
             xp.add.at(dx, index, d)
         else:
@@ -74,7 +76,8 @@ def stack(tensors, axis=0):
 
 @op
 def cast(x, *, dtype):
-    return x.astype(dtype), lambda d: d.astype(x.dtype)
+    before = x.dtype
+    return x.astype(dtype), lambda d: d.astype(before)
 
 
 @op

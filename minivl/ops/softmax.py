@@ -12,8 +12,8 @@ def softmax(x, mask=None):
 
     mask    boolean, broadcastable to x: where it is False the share is 0, whatever the score. None: all take part
 
-    The largest score is taken out first: the result is the same, and nothing overflows. A row without any score, or
-    of -inf, gives 0.   dx = p * (dp - sum(dp * p)): raising one share lowers the others.
+    The largest score is taken out first: the result is the same, and nothing overflows. A row of which nothing takes
+    part, or of -inf, gives 0.   dx = p * (dp - sum(dp * p)): raising one share lowers the others.
     """
     xp = array_module(x)
     if mask is not None and mask.dtype != bool:

@@ -76,7 +76,7 @@ class Engine:
 def time_each(engines, case, rounds, seconds, lives=1):
     """Times `case` with every engine in turn: {engine's name: (median seconds, share that the middle half spreads)}.
 
-    lives     new processes that each engine has, one after the other; the best one's median counts. Where a process
+    lives     processes that each engine has, this one and then new ones; the best one's median counts. Where a process
               has its memory can make it half again as slow as the next, for as long as it lives: that is no engine's
               own.
     rounds    that each engine has a turn in, in each life; two, and one life, for whoever takes over three seconds

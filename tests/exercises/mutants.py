@@ -190,8 +190,8 @@ MUTANTS = {
     ],
     "ex07.f": [
         ("xp.maximum(total, xp.finfo(w.dtype).tiny)", "total"),
-        ("w += mask[b, h, t]", "pass"),
-        ("w += mask[b, h, t]", "w += xp.maximum(mask[b, h, t], -1e2)"),
+        ("w += bar", "pass"),
+        ("w += bar", "w += xp.maximum(bar, -1e2)"),
         (
             "w, total, _ = exponentials(masked)",
             "w = xp.exp(masked()); total = w.sum(-2, keepdims=True)",

@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 
-from minivl import Tensor, gradcheck, masks, ops
+from minivl import Tensor, gradcheck, masks, no_grad, ops
 
 attention_file = importlib.import_module("minivl.ops.attention")  # the package has the function under this name
 
@@ -150,6 +150,34 @@ def test_a_mask_that_hides_nothing_changes_no_bit(random, blocks):
     q, k, v = qkv(random)
     everything = ops.attention(Tensor(q), k, v, np.ones((1, 1, 4, 4), bool)).data
     np.testing.assert_array_equal(everything, ops.attention(Tensor(q), k, v).data)
+
+
+def peak_of(compute):
+    """Bytes that NumPy holds at most while it computes."""
+    tracemalloc.start()
+    try:
+        compute()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_sequences_need_no_table_masked_or_not(random, monkeypatch):
+    monkeypatch.setenv("MINIVL_THREADS", "1")
+    T = 3000
+    q, k, v = (Tensor(random.standard_normal((1, 1, T, 8), dtype=np.float32)) for _ in range(3))
+    mask = np.tri(T, dtype=bool)
+    for how in ({}, {"causal": True}, {"mask": mask}, {"mask": mask, "causal": True}):
+        assert peak_of(lambda how=how: ops.attention(q, k, v, **how)) < T * T  # the bytes of a table of booleans
+
+
+def test_without_a_graph_no_weights_are_kept(random, monkeypatch):
+    monkeypatch.setattr(attention_file, "_SCORES", 1 << 10)
+    q, k, v = (Tensor(random.standard_normal((16, 4, 64, 8)), requires_grad=True) for _ in range(3))
+    weights = 16 * 4 * 64 * 64 * 8
+    assert peak_of(lambda: ops.attention(q, k, v)) > weights
+    with no_grad():
+        assert peak_of(lambda: ops.attention(q, k, v)) < weights / 2
 
 
 def test_large_scores_do_not_overflow(random, blocks):
