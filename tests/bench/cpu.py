@@ -265,8 +265,8 @@ def report(bench, sections):
     add(
         "Written by `python tests/bench/cpu.py`. Medians, of models and ops in the best of three processes of each "
         "engine; ratio: minivl's time or memory over PyTorch's (eager, its default AdamW), below 1 is less; wanted: "
-        "the most that it should be; spread: between the quartiles. float32, the same weights, results checked equal to "
-        "1e-4 first."
+        "the most that it should be; spread: between the quartiles. float32, the same weights, results checked equal "
+        "to 1e-4 first."
     )
     add(machine(bench) + f"\n- {load()}")
     for name in sections:
