@@ -65,8 +65,8 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
     def weights(b, h, t):
         #: Mask, then softmax over the keys | A_{ij} = \frac{\exp S_{ij}}{\sum_k \exp S_{ik}}
         # minivl:exercise ex07.f points=4 "from scores to weights"
-        # minivl:hint begin with w = scores(b, h, t); barred(b, h, t) is 0 where one may attend and -inf where not,
-        # minivl:hint or None where all may
+        # minivl:hint begin with w = scores(b, h, t), and add barred(b, h, t): 0 where one may attend, -inf where not
+        # minivl:hint where all may attend, barred(b, h, t) is None
         # minivl:hint softmax without overflow; a query that may attend to nothing has weights 0; Tk may be 0
         bar = barred(b, h, t)
 
