@@ -153,7 +153,7 @@ class CoCa(nn.Module):
             decoded, self.next_token, batch["text"], batch["lengths"], c.label_smoothing
         )  # eq. (3)
 
-        #: Contrast: image finds text, text image | L_{Con} = \frac{1}{2}(L_{i2t} + L_{t2i})
+        #: Contrast: image and text find each other | L_{Con} = \frac{1}{2}(L_{i2t} + L_{t2i})
         contrastive, similarity = contrastive_loss(
             image_embedding, text_embedding, self.log_scale, batch.get("same")
         )  # eq. (2)
