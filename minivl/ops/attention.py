@@ -22,7 +22,7 @@ def attention(q, k, v, mask=None, bias=None, scale=None, *, causal=False):
     mask    boolean, broadcastable to (B, H, Tq, Tk), True = may attend; None: all may
     bias    added to the scores, broadcastable to (B, H, Tq, Tk), with a derivative: learned relative positions
     scale   D^-1/2 unless told otherwise
-    causal  as the mask `causal(Tq, Tk - Tq)`, on top of `mask`, which is then never laid out
+    causal  as the mask `causal(Tq, Tk - Tq)`, on top of `mask`, but never laid out whole
     ->      (B, H, Tq, D). A query that may attend to nothing gets 0.
 
     Self-attention passes one sequence three times; cross-attention passes text as q, a picture as k and v; causal,
